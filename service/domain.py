@@ -37,6 +37,16 @@ class Word:
 
 
 @dataclass(frozen=True, slots=True)
+class SpecialIds:
+    """The token ids with a meaning of their own: padding, start and end of a sentence, unknown character."""
+
+    pad: int
+    bos: int
+    eos: int
+    unk: int
+
+
+@dataclass(frozen=True, slots=True)
 class DecodingOptions:
     """How one sentence is to be decoded. Lengths count target tokens, end of sentence included.
 

@@ -1,18 +1,19 @@
 """Every error the service raises on purpose, as one tree.
 
-    InterlinearError
-    ├── StartupError                 the service must not start
-    │   ├── ConfigurationError       a setting is wrong
-    │   ├── ProviderError            the execution provider asked for cannot be had
-    │   └── BundleError              a model bundle cannot be served; names file and field
-    └── RequestError                 the caller can do something about it
-        ├── InvalidRequestError      a field has a wrong value                       422
-        ├── TextTooLongError         more text than the limits allow                 413
-        ├── ModelNotFoundError       no such model or language pair                  404
-        └── UnavailableError         not now; carries `retry_after_s`                503
-            ├── OverloadedError      queue full or waited too long
-            └── ShuttingDownError    the service is draining
-    (anything else is a defect and becomes a 500 that says nothing of internals)
+InterlinearError
+├── StartupError                 the service must not start
+│   ├── ConfigurationError       a setting is wrong
+│   ├── ProviderError            the execution provider asked for cannot be had
+│   └── BundleError              a model bundle cannot be served; names file and field
+├── DecodingError                the model failed on accepted work                500
+└── RequestError                 the caller can do something about it
+├── InvalidRequestError      a field has a wrong value                       422
+├── TextTooLongError         more text than the limits allow                 413
+├── ModelNotFoundError       no such model or language pair                  404
+└── UnavailableError         not now; carries `retry_after_s`                503
+├── OverloadedError      queue full or waited too long
+└── ShuttingDownError    the service is draining
+(anything else is a defect and becomes a 500 that says nothing of internals)
 """
 
 from __future__ import annotations
@@ -42,6 +43,10 @@ class BundleError(StartupError):
         self.field = field
         self.problem = problem
         super().__init__(f"{file}: {field}: {problem}")
+
+
+class DecodingError(InterlinearError):
+    """The model could not be run on work that was accepted; the cause is for the log, not for the caller."""
 
 
 class RequestError(InterlinearError):

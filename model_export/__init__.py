@@ -1,0 +1,1 @@
+"""Builds models: data, training, evaluation and export to bundles that `service` serves."""

@@ -1,0 +1,172 @@
+"""Configuration of models and of training: validated, readable from YAML or TOML, saved with the model."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from model_export.errors import ConfigError
+
+
+class StrictModel(BaseModel):
+    """Immutable settings that reject unknown fields, so that a typing error cannot pass unnoticed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(StrictModel):
+    """The architecture of an attention encoder-decoder.
+
+    Attributes:
+        vocabulary_size: number of subwords, shared by source and target; 0 means "that of the tokenizer".
+        cell: recurrent cell of encoder and decoder.
+        embedding_dim: width of source and target embeddings.
+        units: width of the decoder state and of the encoder output (both directions together).
+        encoder_layers: recurrent layers in the encoder.
+        bidirectional: whether each encoder layer reads in both directions, with `units / 2` each.
+        decoder_layers: recurrent cells stacked in the decoder.
+        attention: name of the attention mechanism, a key of `model_export.attention.MECHANISMS`.
+        attention_units: width of the space in which queries meet keys; 0 means `units`.
+        attention_layer_size: width of the attention vector that feeds the output and the next step;
+            0 means `embedding_dim`.
+        dropout: rate at embeddings, encoder outputs and attention vectors, in training only.
+        tied_embeddings: one matrix for source embeddings, target embeddings and the output projection.
+    """
+
+    vocabulary_size: int = Field(default=0, ge=0)
+    cell: Literal["gru", "lstm"] = "gru"
+    embedding_dim: int = Field(default=256, ge=1)
+    units: int = Field(default=512, ge=1)
+    encoder_layers: int = Field(default=1, ge=1, le=8)
+    bidirectional: bool = True
+    decoder_layers: int = Field(default=1, ge=1, le=8)
+    attention: str = "bahdanau"
+    attention_units: int = Field(default=0, ge=0)
+    attention_layer_size: int = Field(default=0, ge=0)
+    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    tied_embeddings: bool = True
+
+    @model_validator(mode="after")
+    def check_widths(self) -> Self:
+        """Rejects widths that cannot be wired together."""
+        if self.bidirectional and self.units % 2:
+            raise ValueError(f"units: {self.units} is odd, but a bidirectional encoder halves it; use an even number")
+        if self.tied_embeddings and self.attention_vector_dim != self.embedding_dim:
+            raise ValueError(
+                f"attention_layer_size: {self.attention_layer_size} differs from embedding_dim {self.embedding_dim}, "
+                "which tied_embeddings needs; make them equal or set tied_embeddings to false"
+            )
+        if self.attention == "luong" and self.key_dim != self.units:
+            raise ValueError(
+                f"attention_units: Luong attention takes the dot product of a query of width units ({self.units}) "
+                f"and keys of width {self.key_dim}; make them equal"
+            )
+        return self
+
+    @property
+    def key_dim(self) -> int:
+        """Width of the projected memory."""
+        return self.attention_units or self.units
+
+    @property
+    def attention_vector_dim(self) -> int:
+        """Width of the attention vector."""
+        return self.attention_layer_size or self.embedding_dim
+
+
+class TrainConfig(StrictModel):
+    """How a model is trained.
+
+    Attributes:
+        seed: of initial weights, dropout and the order of batches.
+        epochs: passes over the training pairs at most; the learning rate decays over all of them.
+        tokens_per_batch: budget of target tokens, padding included.
+        max_tokens: longest side of a pair in subwords; longer pairs are reported and left out.
+        learning_rate: the highest, reached after `warmup_steps`, then decayed by a half cosine
+            (Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, without restarts).
+        final_learning_rate_factor: where the decay ends, as a fraction of `learning_rate`.
+        label_smoothing: probability mass spread over the vocabulary (Szegedy et al. 2016, arXiv:1512.00567, section 7).
+        clip_norm: gradients are scaled down to this global norm.
+        patience: epochs without a better dev loss before training stops.
+        checkpoint_every_steps: steps between checkpoints inside an epoch.
+        tokenizer_vocabulary_size: pieces of the SentencePiece model if one has to be trained.
+        character_coverage: share of the training characters that get a piece of their own.
+    """
+
+    seed: int = 1
+    epochs: int = Field(default=12, ge=1)
+    tokens_per_batch: int = Field(default=4096, ge=1)
+    max_tokens: int = Field(default=100, ge=2)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    warmup_steps: int = Field(default=500, ge=0)
+    final_learning_rate_factor: float = Field(default=0.05, ge=0, le=1)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    clip_norm: float = Field(default=1.0, gt=0)
+    patience: int = Field(default=3, ge=1)
+    checkpoint_every_steps: int = Field(default=200, ge=1)
+    tokenizer_vocabulary_size: int = Field(default=8000, ge=16)
+    character_coverage: float = Field(default=0.9999, gt=0, le=1)
+
+
+class ParityLimits(StrictModel):
+    """What an exported graph may differ by from the Keras model before the export is refused.
+
+    Attributes:
+        sentences: how many dev sentences are compared.
+        fp32_max_difference: of log-probabilities and of attention weights.
+        tie_margin: greedy outputs may part where the two best log-probabilities lie closer than this.
+        int8_min_identical: share of sentences whose greedy int8 output equals the fp32 one.
+        int8_max_bleu_loss: BLEU points on dev, fp32 minus int8.
+    """
+
+    sentences: int = Field(default=200, ge=1)
+    fp32_max_difference: float = Field(default=1e-4, gt=0)
+    tie_margin: float = Field(default=1e-4, ge=0)
+    int8_min_identical: float = Field(default=0.9, ge=0, le=1)
+    int8_max_bleu_loss: float = Field(default=0.5, ge=0)
+
+
+class ExperimentConfig(StrictModel):
+    """The whole configuration file: one section per concern."""
+
+    model: ModelConfig = ModelConfig()
+    training: TrainConfig = TrainConfig()
+    parity: ParityLimits = ParityLimits()
+
+
+def read_config(path: Path) -> ExperimentConfig:
+    """Reads a `.yaml`, `.yml` or `.toml` file with the sections `model`, `training` and `parity`.
+
+    Raises:
+        ConfigError: the file cannot be read, or a field is unknown or out of range; names file and field.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        values = _parse(path, content.decode("utf-8")) or {}
+        return ExperimentConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ConfigError(f"{path}: {field}: {first['msg']}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: is no valid {path.suffix.lstrip('.')}: {' '.join(str(error).split())}") from error
+
+
+def _parse(path: Path, text: str) -> Any:
+    if path.suffix == ".toml":
+        return tomllib.loads(text)
+    if path.suffix in {".yaml", ".yml"}:
+        return yaml.safe_load(text)
+    raise ConfigError(f"{path}: unknown suffix {path.suffix!r}; use .yaml, .yml or .toml")
+
+
+def save_config(config: ExperimentConfig, path: Path) -> None:
+    """Writes the whole configuration, defaults included, as YAML."""
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False), encoding="utf-8")

@@ -1,0 +1,69 @@
+"""Sentence pairs as subword ids, with what was too long for the model on record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from tqdm import tqdm
+
+from model_export.corpus_readers import EMPTY_SIDE, Corpus, describe_rejected
+from model_export.errors import DataError
+from service.bundle.tokenizer import Tokenizer
+from service.domain import IntArray
+
+TOO_MANY_TOKENS = "too many tokens"
+
+
+@dataclass(slots=True)
+class EncodedPairs:
+    """The pairs of one corpus as ids.
+
+    Attributes:
+        pad_id: what batches are padded with.
+        eos_id: what ends a sentence.
+        source_ids: per pair int32 (source_len,), end of sentence included.
+        target_ids: per pair int32 (target_len,), start and end of sentence included.
+        rejected: line numbers of pairs that were left out, by problem.
+    """
+
+    pad_id: int
+    eos_id: int
+    source_ids: list[IntArray] = field(default_factory=list)
+    target_ids: list[IntArray] = field(default_factory=list)
+    rejected: dict[str, list[int]] = field(default_factory=dict)
+
+    def report(self) -> str:
+        """Says how many pairs and tokens there are and, per problem, which lines were left out."""
+        source_tokens = sum(len(ids) - 1 for ids in self.source_ids)
+        target_tokens = sum(len(ids) - 2 for ids in self.target_ids)
+        head = f"{len(self.source_ids)} pairs encoded: {source_tokens} source and {target_tokens} target tokens"
+        return "\n".join([head, *describe_rejected(self.rejected)])
+
+
+def encode_pairs(corpus: Corpus, tokenizer: Tokenizer, max_tokens: int, show_progress: bool = False) -> EncodedPairs:
+    """Encodes a corpus.
+
+    Args:
+        corpus: sentence pairs.
+        tokenizer: what the model will be served with.
+        max_tokens: longest side that is kept, in subwords without special tokens.
+        show_progress: draw a progress bar.
+
+    Raises:
+        DataError: no pair is left.
+    """
+    encoded = EncodedPairs(tokenizer.pad_id, tokenizer.eos_id)
+    progress = tqdm(corpus.pairs, f"encoding {corpus.name}", unit=" pairs", disable=not show_progress)
+    for line, pair in zip(corpus.lines, progress, strict=True):
+        source, target = tokenizer.encode_ids(pair.source), tokenizer.encode_ids(pair.target)
+        if not source or not target:
+            encoded.rejected.setdefault(EMPTY_SIDE, []).append(line)
+        elif max(len(source), len(target)) > max_tokens:
+            encoded.rejected.setdefault(TOO_MANY_TOKENS, []).append(line)
+        else:
+            encoded.source_ids.append(np.array([*source, tokenizer.eos_id], dtype=np.int32))
+            encoded.target_ids.append(np.array([tokenizer.bos_id, *target, tokenizer.eos_id], dtype=np.int32))
+    if not encoded.source_ids:
+        raise DataError(f"{corpus.name}: no sentence pair of at most {max_tokens} tokens a side is left")
+    return encoded

@@ -1,0 +1,194 @@
+"""Training: teacher forcing over bucketed batches, judged on dev after every epoch, resumable at any step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+from tensorboard.summary import Writer
+from tqdm import tqdm
+
+from model_export.batching import Batch
+from model_export.checkpoint import load_variables, save_variables
+from model_export.config import TrainConfig
+from model_export.losses import LabelSmoothedCrossEntropy, negative_log_likelihood
+from model_export.seq2seq import Seq2Seq
+
+CHECKPOINT_FILE = "checkpoint.npz"
+WEIGHTS_FILE = "weights.npz"
+LOG_DIRECTORY = "logs"
+ADAM_BETA_2 = 0.98  # Vaswani et al. 2017 (arXiv:1706.03762), section 5.3
+
+
+class BatchSource(Protocol):
+    """Batches in an order that depends on the epoch alone, so that training can go on in the middle of one."""
+
+    def __len__(self) -> int: ...
+
+    def epoch(self, number: int) -> Iterable[Batch]: ...
+
+
+@dataclass
+class Progress:
+    """How far training has come.
+
+    Attributes:
+        epoch: the epoch in progress, from 0.
+        step_in_epoch: batches of it already used.
+        step: batches used altogether.
+        best_dev_loss: lowest negative log-likelihood per token on dev so far, in nats.
+        epochs_since_best: epochs ended since then.
+        history: one entry per ended epoch.
+    """
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    best_dev_loss: float = float("inf")
+    epochs_since_best: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains one model into one directory.
+
+    Args:
+        model: with fresh weights.
+        config: how to train.
+        train_batches: in an order that depends on the epoch.
+        dev_batches: to judge by; their order does not matter.
+        directory: receives checkpoint, best weights and TensorBoard logs.
+    """
+
+    def __init__(
+        self, model: Seq2Seq, config: TrainConfig, train_batches: BatchSource, dev_batches: BatchSource, directory: Path
+    ) -> None:
+        self.model = model
+        self.config = config
+        self.train_batches = train_batches
+        self.dev_batches = dev_batches
+        self.directory = directory
+        self.progress = Progress()
+        self._compile()
+
+    def _compile(self) -> None:
+        schedule = learning_rate_schedule(self.config, len(self.train_batches))
+        optimizer = keras.optimizers.Adam(schedule, beta_2=ADAM_BETA_2, global_clipnorm=self.config.clip_norm)
+        optimizer.build(self.model.trainable_variables)
+        nll = keras.metrics.MeanMetricWrapper(negative_log_likelihood, name="nll")
+        self.model.compile(
+            optimizer=optimizer, loss=LabelSmoothedCrossEntropy(self.config.label_smoothing), weighted_metrics=[nll]
+        )
+
+    @property
+    def _variables(self) -> list[Any]:
+        return [*model_variables(self.model), *self.model.optimizer.variables]
+
+    def resume(self) -> None:
+        """Goes back to the last checkpoint in the directory.
+
+        Raises:
+            CheckpointError: there is none, or it belongs to another configuration.
+        """
+        self.progress = Progress(**load_variables(self.directory / CHECKPOINT_FILE, self._variables))
+
+    def run(self) -> Progress:
+        """Trains until the last epoch or until dev has not improved for `patience` epochs; returns the progress."""
+        writer = Writer(str(self.directory / LOG_DIRECTORY))
+        while self.progress.epoch < self.config.epochs and self.progress.epochs_since_best < self.config.patience:
+            train_loss = self._train_epoch(writer)
+            self._end_epoch(train_loss, self.evaluate(), writer)
+        writer.flush()
+        return self.progress
+
+    def _train_epoch(self, writer: Writer) -> float:
+        progress = self.progress
+        self.model.reset_metrics()
+        logs: dict[str, Any] = {}
+        batches = islice(self.train_batches.epoch(progress.epoch), progress.step_in_epoch, None)
+        bar = tqdm(
+            batches,
+            desc=f"epoch {progress.epoch + 1}/{self.config.epochs}",
+            initial=progress.step_in_epoch,
+            total=len(self.train_batches),
+            unit="batch",
+        )
+        for batch in bar:
+            inputs, labels, weights = teacher_forcing(batch)
+            logs = self.model.train_on_batch(inputs, labels, sample_weight=weights, return_dict=True)
+            progress.step += 1
+            progress.step_in_epoch += 1
+            bar.set_postfix(nll=f"{logs['nll']:.3f}")
+            if progress.step % self.config.checkpoint_every_steps == 0:
+                writer.add_scalar("train/nll", float(logs["nll"]), progress.step)
+                self._save_checkpoint()
+        return float(logs.get("nll", float("nan")))
+
+    def _end_epoch(self, train_loss: float, dev_loss: float, writer: Writer) -> None:
+        progress = self.progress
+        progress.epoch += 1
+        progress.step_in_epoch = 0
+        progress.epochs_since_best += 1
+        progress.history.append({"step": progress.step, "train_nll": train_loss, "dev_nll": dev_loss})
+        writer.add_scalar("dev/nll", dev_loss, progress.step)
+        if dev_loss < progress.best_dev_loss:
+            progress.best_dev_loss = dev_loss
+            progress.epochs_since_best = 0
+            save_variables(self.directory / WEIGHTS_FILE, model_variables(self.model), asdict(progress))
+        self._save_checkpoint()
+        tqdm.write(f"epoch {progress.epoch}: train nll {train_loss:.4f}, dev nll {dev_loss:.4f} per token")
+
+    def _save_checkpoint(self) -> None:
+        save_variables(self.directory / CHECKPOINT_FILE, self._variables, asdict(self.progress))
+
+    def evaluate(self) -> float:
+        """Negative log-likelihood per token on dev, in nats, without smoothing or dropout."""
+        self.model.reset_metrics()
+        logs: dict[str, Any] = {}
+        for batch in tqdm(self.dev_batches.epoch(0), desc="dev", total=len(self.dev_batches), unit="batch", leave=False):
+            inputs, labels, weights = teacher_forcing(batch)
+            logs = self.model.test_on_batch(inputs, labels, sample_weight=weights, return_dict=True)
+        return float(logs["nll"])
+
+
+def model_variables(model: Seq2Seq) -> list[Any]:
+    """The variables that make the model what it is: weights and the states of its random generators."""
+    metric_variables = {id(variable) for variable in model.metrics_variables}
+    return [variable for variable in model.variables if id(variable) not in metric_variables]
+
+
+def teacher_forcing(batch: Batch) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
+    """Splits a batch into inputs, labels (batch, target_len) and weights (batch, target_len), 0 at padding."""
+    inputs = {
+        "source_ids": batch.source_ids,
+        "source_lengths": batch.source_lengths,
+        "target_inputs": batch.target_ids[:, :-1],
+    }
+    labels = batch.target_ids[:, 1:]
+    return inputs, labels, (labels != PADDING_ID).astype(np.float32)
+
+
+PADDING_ID = 0
+
+
+def learning_rate_schedule(
+    config: TrainConfig, steps_per_epoch: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up, then half a cosine down to the end of the last epoch."""
+    decay_steps = max(1, config.epochs * steps_per_epoch - config.warmup_steps)
+    if config.warmup_steps == 0:
+        return keras.optimizers.schedules.CosineDecay(
+            config.learning_rate, decay_steps, alpha=config.final_learning_rate_factor
+        )
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0,
+        decay_steps=decay_steps,
+        alpha=config.final_learning_rate_factor,
+        warmup_target=config.learning_rate,
+        warmup_steps=config.warmup_steps,
+    )

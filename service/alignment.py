@@ -1,0 +1,133 @@
+"""Attention between tokens -> a matrix between words, hard links, and rows that still sum to 1 when rounded.
+
+Everything here is about one sentence; `service.translator` moves links to their place in a longer text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.domain import Alignment, AnalysedText, BoolArray, FloatArray, IntArray, Link, Token, Word
+
+AlignmentDetail: TypeAlias = Literal["none", "hard", "soft"]
+
+MIN_LINK_WEIGHT = 0.1
+"""A target word whose best source word has less attention than this stays unlinked: it has no counterpart."""
+
+_NO_WORD = -1
+
+
+def align(
+    attention: FloatArray, source: AnalysedText, target: AnalysedText, detail: AlignmentDetail
+) -> Alignment | None:
+    """Says what attention tells about one sentence.
+
+    Args:
+        attention: float32 (target tokens, source tokens), special tokens included on both sides.
+        source: the source sentence; its ranges and indices begin at 0.
+        target: the target sentence, likewise.
+        detail: `none` gives None, `hard` links without matrices, `soft` both.
+    """
+    if detail == "none":
+        return None
+    words = word_matrix(attention, source, target)
+    links = hard_links(words)
+    if detail == "hard":
+        return Alignment(tokens=None, words=None, links=links)
+    return Alignment(tokens=attention, words=words, links=links)
+
+
+def word_of_each_token(tokens: Sequence[Token], words: Sequence[Word]) -> IntArray:
+    """Finds the word that each token belongs to, by character ranges.
+
+    No token crosses a word boundary, so the word around a token's first character is the token's word.
+
+    Returns:
+        int32 (tokens,), indices into `words`; -1 for special tokens and for tokens outside all words.
+    """
+    token_starts = np.array([token.start for token in tokens], dtype=np.int32)
+    word_starts = np.array([word.start for word in words], dtype=np.int32)
+    word_ends = np.array([_NO_WORD, *(word.end for word in words)], dtype=np.int32)  # (1 + words,), [0] = before all
+    special = np.array([token.special for token in tokens], dtype=np.bool_)
+    candidates = np.searchsorted(word_starts, token_starts, side="right")  # (tokens,), 1 + the last word begun
+    inside = (token_starts < word_ends[candidates]) & ~special
+    return np.where(inside, candidates - 1, _NO_WORD).astype(np.int32)
+
+
+def word_matrix(attention: FloatArray, source: AnalysedText, target: AnalysedText) -> FloatArray:
+    """Turns attention between tokens into attention between words.
+
+    A target word attends to a source word with the sum over the source word's tokens (attention is a distribution
+    over source tokens) and the mean over the target word's tokens (each of them made a choice of its own). What goes
+    to special tokens belongs to no word, so rows may sum to less than 1.
+
+    Args:
+        attention: float32 (target tokens, source tokens).
+        source: the source sentence.
+        target: the target sentence.
+
+    Returns:
+        float32 (target words, source words).
+    """
+    source_members = _membership(source)  # (source words, source tokens)
+    target_members = _membership(target)  # (target words, target tokens)
+    tokens_per_word = np.maximum(target_members.sum(axis=1, keepdims=True), 1.0)
+    matrix: FloatArray = (target_members / tokens_per_word) @ attention @ source_members.T
+    return matrix
+
+
+def _membership(text: AnalysedText) -> FloatArray:
+    """float32 (words, tokens), 1 where the token belongs to the word."""
+    words = np.arange(len(text.words), dtype=np.int32)
+    members: BoolArray = word_of_each_token(text.tokens, text.words) == words[:, np.newaxis]
+    return members.astype(np.float32)
+
+
+def hard_links(matrix: FloatArray, min_weight: float = MIN_LINK_WEIGHT) -> tuple[Link, ...]:
+    """Links every target word to the source word it attends to most, the first of equals.
+
+    Args:
+        matrix: float32 (target words, source words).
+        min_weight: target words whose best weight is below this get no link.
+
+    Returns:
+        The links, ordered by source, then target.
+    """
+    if matrix.size == 0:
+        return ()
+    best = matrix.argmax(axis=1)  # (target words,)
+    weights = matrix.max(axis=1)
+    links = [
+        Link(source=int(best[target]), target=target, weight=float(weights[target]))
+        for target in range(len(matrix))
+        if weights[target] >= min_weight
+    ]
+    return tuple(sorted(links, key=lambda link: (link.source, link.target)))
+
+
+def round_rows(matrix: FloatArray, decimals: int = 4) -> npt.NDArray[np.float64]:
+    """Rounds a matrix of weights so that each row keeps its sum.
+
+    Plain rounding loses many small weights at once. Here every weight is rounded down, and what the row lacks then
+    goes, one unit of the last decimal each, to the weights that lost most (the largest-remainder method).
+
+    Args:
+        matrix: (rows, columns), weights of 0 or more.
+        decimals: decimals to keep.
+
+    Returns:
+        float64 (rows, columns); every entry within one unit of the last decimal of the original, every row's sum
+        within half a unit of the row's original sum.
+    """
+    scale = 10**decimals
+    scaled = matrix.astype(np.float64) * scale
+    units = np.floor(scaled)
+    missing = np.rint(scaled.sum(axis=1) - units.sum(axis=1))  # (rows,)
+    by_loss = np.argsort(units - scaled, axis=1, kind="stable")  # greatest loss first
+    rank = np.argsort(by_loss, axis=1, kind="stable")  # (rows, columns), each entry's place in that order
+    rounded: npt.NDArray[np.float64] = (units + (rank < missing[:, np.newaxis])) / scale
+    return rounded

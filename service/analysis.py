@@ -1,0 +1,92 @@
+"""Texts with their sentences, tokens and words: taken apart by sentence, and put together again."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import replace
+
+from service.bundle.tokenizer import Tokenizer
+from service.bundle.words import find_words
+from service.domain import AnalysedText, Sentence, Token, Word
+from service.segmentation import split_sentences
+
+END_OF_SENTENCE = "</s>"
+
+
+def analyse_sentences(text: str, tokenizer: Tokenizer) -> tuple[list[AnalysedText], list[str]]:
+    """Takes a source text apart.
+
+    Args:
+        text: any text.
+        tokenizer: the model's.
+
+    Returns:
+        Its sentences, each for itself with ranges that begin at 0 and an end-of-sentence token, and the separators
+        before, between and after them, one more than sentences: `join_sentences` of both gives the text again.
+        A sentence of invisible characters alone has nothing to translate and counts as separator.
+    """
+    sentences: list[AnalysedText] = []
+    separators: list[str] = []
+    end_of_last = 0
+    for start, end in split_sentences(text):
+        sentence = text[start:end]
+        tokens = tokenizer.encode(sentence)
+        if not tokens:
+            continue
+        end_token = Token(tokenizer.eos_id, END_OF_SENTENCE, len(sentence), len(sentence), special=True)
+        sentences.append(AnalysedText(sentence, (), (*tokens, end_token), tuple(find_words(sentence))))
+        separators.append(text[end_of_last:start])
+        end_of_last = end
+    return sentences, [*separators, text[end_of_last:]]
+
+
+def analyse_decoded(target_ids: Sequence[int], tokenizer: Tokenizer) -> AnalysedText:
+    """Turns decoded ids into a sentence with ranges that begin at 0; one token for each id."""
+    decoded = tokenizer.decode(target_ids)
+    return AnalysedText(decoded.text, (), decoded.tokens, tuple(find_words(decoded.text)))
+
+
+def join_sentences(sentences: Sequence[AnalysedText], separators: Sequence[str]) -> AnalysedText:
+    """Puts sentences together to a whole text.
+
+    Args:
+        sentences: each for itself, with ranges that begin at 0.
+        separators: what stands before, between and after them, one more than `sentences`.
+
+    Returns:
+        The text with one `Sentence` for each; all ranges refer to the whole.
+    """
+    text = separators[0]
+    tokens: list[Token] = []
+    places: list[Sentence] = []
+    words: list[Word] = []
+    parts = [text]
+    start = len(text)
+    for sentence, separator in zip(sentences, separators[1:], strict=True):
+        first_token, first_word = len(tokens), len(words)
+        tokens += [replace(token, start=start + token.start, end=start + token.end) for token in sentence.tokens]
+        words += [replace(word, start=start + word.start, end=start + word.end) for word in sentence.words]
+        end = start + len(sentence.text)
+        places.append(Sentence(start, end, tokens=(first_token, len(tokens)), words=(first_word, len(words))))
+        parts += [sentence.text, separator]
+        start = end + len(separator)
+    return AnalysedText("".join(parts), tuple(places), tuple(tokens), tuple(words))
+
+
+def space_between(separators: Sequence[str], sentences: Sequence[AnalysedText]) -> list[str]:
+    """Adapts a source text's separators to the sentences of its translation.
+
+    They stay as they are, except that a script written without spaces may leave nothing between two sentences; unless
+    the translation is in such a script as well, a space goes there.
+    """
+    adapted = list(separators)
+    for index in range(1, len(sentences)):
+        left, right = sentences[index - 1].text, sentences[index].text
+        if not adapted[index] and left and right and not (_is_wide(left[-1]) or _is_wide(right[0])):
+            adapted[index] = " "
+    return adapted
+
+
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in ("W", "F")

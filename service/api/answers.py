@@ -1,0 +1,105 @@
+"""Translated texts as plain values for JSON, in the shape that `service.api.schemas` describes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.alignment import round_rows
+from service.domain import (
+    Alignment,
+    AnalysedText,
+    FloatArray,
+    Sentence,
+    SentenceTranslation,
+    Token,
+    TranslatedHypothesis,
+    TranslatedText,
+    Word,
+)
+
+SCORE_DECIMALS = 5
+WEIGHT_DECIMALS = 4
+
+Json = dict[str, Any]
+
+
+def translation_answer(translated: TranslatedText, return_scores: bool) -> Json:
+    """One text with its hypotheses."""
+    return {
+        "source": _source_answer(translated.source),
+        "hypotheses": [_hypothesis_answer(each, return_scores) for each in translated.hypotheses],
+    }
+
+
+def _source_answer(source: AnalysedText) -> Json:
+    return {
+        "text": source.text,
+        "sentences": [{"start": sentence.start, "end": sentence.end} for sentence in source.sentences],
+        "tokens": [_token_answer(token) for token in source.tokens],
+        "words": [_word_answer(word) for word in source.words],
+    }
+
+
+def _hypothesis_answer(hypothesis: TranslatedHypothesis, return_scores: bool) -> Json:
+    tokens = [_token_answer(token) for token in hypothesis.target.tokens]
+    if return_scores:
+        for token, log_prob in zip(tokens, hypothesis.token_log_probs.tolist(), strict=True):
+            token["log_prob"] = round(log_prob, SCORE_DECIMALS)
+    return {
+        "text": hypothesis.target.text,
+        "score": round(hypothesis.score, SCORE_DECIMALS),
+        "log_prob": round(hypothesis.log_prob, SCORE_DECIMALS),
+        "tokens": tokens,
+        "words": [_word_answer(word) for word in hypothesis.target.words],
+        "alignment": _alignment_answer(hypothesis.alignment),
+        "sentences": [_sentence_answer(sentence) for sentence in hypothesis.sentences],
+    }
+
+
+def _sentence_answer(sentence: SentenceTranslation) -> Json:
+    return {
+        "source": _place_answer(sentence.source),
+        "target": _place_answer(sentence.target),
+        "score": round(sentence.score, SCORE_DECIMALS),
+        "log_prob": round(sentence.log_prob, SCORE_DECIMALS),
+        "finished": sentence.finished,
+        "alignment": _alignment_answer(sentence.alignment),
+    }
+
+
+def _place_answer(sentence: Sentence) -> Json:
+    return {
+        "start": sentence.start,
+        "end": sentence.end,
+        "tokens": list(sentence.tokens),
+        "words": list(sentence.words),
+    }
+
+
+def _token_answer(token: Token) -> Json:
+    return {"text": token.text, "start": token.start, "end": token.end, "special": token.special}
+
+
+def _word_answer(word: Word) -> Json:
+    return {"text": word.text, "start": word.start, "end": word.end}
+
+
+def _alignment_answer(alignment: Alignment | None) -> Json | None:
+    if alignment is None:
+        return None
+    return {
+        "tokens": _matrix_answer(alignment.tokens),
+        "words": _matrix_answer(alignment.words),
+        "links": [
+            {"source": link.source, "target": link.target, "weight": round(link.weight, WEIGHT_DECIMALS)}
+            for link in alignment.links
+        ],
+        "pharaoh": alignment.pharaoh,
+    }
+
+
+def _matrix_answer(matrix: FloatArray | None) -> list[list[float]] | None:
+    if matrix is None:
+        return None
+    rounded: list[list[float]] = round_rows(matrix, WEIGHT_DECIMALS).tolist()
+    return rounded

@@ -1,0 +1,199 @@
+"""Subwords with character ranges: a SentencePiece model applied word by word.
+
+The text is normalised, cut into words, and every word is encoded by itself, together with the space before it if
+there is one. So no subword can cross a word boundary, and how a word is cut does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import sentencepiece
+
+from service.bundle.normalization import NormalizedText, normalize
+from service.bundle.words import find_words
+from service.domain import Token
+from service.errors import BundleError
+
+SPACE_SIGN: Final = "\u2581"
+"""SentencePiece's sign for a space inside a piece."""
+
+_PROBE: Final = "\u00bd  x"
+"""Text that a SentencePiece model with normalisation of its own would change."""
+
+_UNKNOWN_SURFACE: Final = "\ufffd"
+_CACHED_CHUNKS: Final = 1 << 16
+_MAX_CACHED_LENGTH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedText:
+    """Target text made from ids: plain spaces, none at the ends; tokens have ranges in `text`."""
+
+    text: str
+    tokens: tuple[Token, ...]
+
+
+def split_into_chunks(text: str) -> tuple[NormalizedText, list[tuple[int, int]]]:
+    """Cuts a text into what is encoded at a time: one word with the space before it.
+
+    A chunk ends wherever the original text or its normalised form has a word boundary.
+
+    Args:
+        text: any text without lone surrogates.
+
+    Returns:
+        The normalised text, and the chunks' half-open ranges in it; they cover it without gaps.
+    """
+    normalized = normalize(text)
+    starts = {word.start for word in find_words(normalized.text)}
+    if normalized.text != text:
+        original_starts = {word.start for word in find_words(text)}
+        starts.update(
+            position
+            for position, original in enumerate(normalized.starts)
+            if original in original_starts and (position == 0 or normalized.starts[position - 1] != original)
+        )
+    cuts = [start - 1 if normalized.text[start - 1 : start] == " " else start for start in sorted(starts)]
+    if not cuts:
+        return normalized, []
+    return normalized, list(zip(cuts, [*cuts[1:], len(normalized.text)], strict=True))
+
+
+def prepare_chunks(text: str) -> list[str]:
+    """Returns the chunks of a text as strings; a word that starts the text has a space before it, too."""
+    normalized, ranges = split_into_chunks(text)
+    return [_with_space(normalized.text, start, end) for start, end in ranges]
+
+
+def _with_space(text: str, start: int, end: int) -> str:
+    return " " + text[start:end] if start == 0 else text[start:end]
+
+
+class Tokenizer:
+    """Text to subword ids and back, with ranges in code points of the text."""
+
+    def __init__(self, processor: sentencepiece.SentencePieceProcessor) -> None:
+        self._processor = processor
+        self._pieces: tuple[str, ...] = tuple(processor.id_to_piece(list(range(processor.get_piece_size()))))
+        self.pad_id: int = processor.pad_id()
+        self.bos_id: int = processor.bos_id()
+        self.eos_id: int = processor.eos_id()
+        self.unk_id: int = processor.unk_id()
+        self._special_ids = frozenset((self.pad_id, self.bos_id, self.eos_id))
+        self._surfaces = tuple(self._surface(token_id) for token_id in range(len(self._pieces)))
+        self._encode_cached = lru_cache(maxsize=_CACHED_CHUNKS)(self._encode_uncached)
+
+    @classmethod
+    def from_file(cls, path: Path) -> Tokenizer:
+        """Loads a SentencePiece model.
+
+        Raises:
+            BundleError: the file cannot be read, is no SentencePiece model, or is one that normalises text itself.
+        """
+        try:
+            model = path.read_bytes()
+        except OSError as error:
+            raise BundleError(path.name, "tokenizer", f"cannot be read: {error.strerror}") from error
+        return cls.from_bytes(model, path.name)
+
+    @classmethod
+    def from_bytes(cls, model: bytes, name: str = "tokenizer.model") -> Tokenizer:
+        """Loads a SentencePiece model from memory; `name` is what errors call it.
+
+        Raises:
+            BundleError: as `from_file`.
+        """
+        processor = sentencepiece.SentencePieceProcessor()
+        try:
+            loaded = bool(model) and processor.load_from_serialized_proto(model)
+        except RuntimeError:
+            loaded = False
+        if not loaded:
+            raise BundleError(name, "tokenizer", "is no SentencePiece model")
+        if "".join(processor.encode(_PROBE, out_type=str)) != _PROBE.replace(" ", SPACE_SIGN):
+            raise BundleError(name, "tokenizer", "changes text by itself; train it with `interlinear-export`")
+        return cls(processor)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many ids there are, special tokens included."""
+        return len(self._pieces)
+
+    def encode(self, text: str) -> tuple[Token, ...]:
+        """Encodes a text; no special tokens are added.
+
+        Returns:
+            The tokens in order, with ranges in `text` that leave leading white space out. A token that stands for a
+            space alone has an empty range where the next word starts.
+        """
+        normalized, chunks = split_into_chunks(text)
+        tokens: list[Token] = []
+        for start, end in chunks:
+            position = start - 1 if start == 0 else start  # the first chunk's space is not in the text
+            for token_id, piece in self._encode_chunk(_with_space(normalized.text, start, end)):
+                tokens.append(_locate(token_id, piece, position, normalized))
+                position += len(piece)
+        return tuple(tokens)
+
+    def encode_ids(self, text: str) -> list[int]:
+        """Encodes a text to the ids that `encode` gives."""
+        return [token_id for chunk in prepare_chunks(text) for token_id, _ in self._encode_chunk(chunk)]
+
+    def decode(self, ids: Sequence[int]) -> DecodedText:
+        """Joins subwords to a text.
+
+        Args:
+            ids: (target_len,), each in [0, vocabulary_size); special tokens contribute no text.
+
+        Returns:
+            The text and one token per id; special tokens have an empty range at the text's end.
+        """
+        characters: list[str] = []
+        ranges: list[tuple[int, int]] = []
+        for token_id in ids:
+            start = len(characters)
+            for character in self._surfaces[token_id]:
+                if character != " " or (characters and characters[-1] != " "):
+                    characters.append(character)
+            visible_start = start + 1 if characters[start : start + 1] == [" "] else start
+            ranges.append((visible_start, len(characters)))
+        text = "".join(characters).rstrip(" ")
+        tokens = tuple(
+            self._make_token(token_id, min(start, len(text)), min(end, len(text)), len(text))
+            for token_id, (start, end) in zip(ids, ranges, strict=True)
+        )
+        return DecodedText(text, tokens)
+
+    def _surface(self, token_id: int) -> str:
+        """Returns what a token adds to a text."""
+        if token_id in self._special_ids:
+            return ""
+        return _UNKNOWN_SURFACE if token_id == self.unk_id else self._pieces[token_id].replace(SPACE_SIGN, " ")
+
+    def _make_token(self, token_id: int, start: int, end: int, text_end: int) -> Token:
+        if token_id in self._special_ids:
+            return Token(token_id, self._pieces[token_id], text_end, text_end, special=True)
+        return Token(token_id, self._pieces[token_id], start, end)
+
+    def _encode_chunk(self, chunk: str) -> tuple[tuple[int, str], ...]:
+        return self._encode_cached(chunk) if len(chunk) <= _MAX_CACHED_LENGTH else self._encode_uncached(chunk)
+
+    def _encode_uncached(self, chunk: str) -> tuple[tuple[int, str], ...]:
+        """Encodes one chunk to (id, piece) pairs whose pieces together are as long as the chunk."""
+        ids = self._processor.encode(chunk, out_type=int)
+        pieces = self._processor.encode(chunk, out_type=str)
+        return tuple(zip(ids, pieces, strict=True))
+
+
+def _locate(token_id: int, piece: str, position: int, normalized: NormalizedText) -> Token:
+    """Makes the token of a piece that stands at `position` of the normalised text."""
+    start = position + 1 if piece.startswith(SPACE_SIGN) else position
+    end = position + len(piece)
+    if start < end:
+        return Token(token_id, piece, normalized.starts[start], normalized.ends[end - 1])
+    return Token(token_id, piece, normalized.starts[start], normalized.starts[start])

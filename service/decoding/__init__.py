@@ -1,0 +1,1 @@
+"""Greedy and beam search over plain arrays, against a small backend protocol."""

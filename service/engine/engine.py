@@ -1,0 +1,94 @@
+"""The engine as its callers see it: jobs in, hypotheses out, for many callers at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from service.decoding.backend import Seq2SeqBackend
+from service.decoding.jobs import check_job
+from service.domain import DecodingJob, SpecialIds
+from service.engine.limits import EngineLimits
+from service.engine.queue import JobQueue
+from service.engine.submission import Hypotheses, Submission
+from service.engine.worker import WorkDone, Worker
+from service.errors import OverloadedError, ShuttingDownError
+
+FINAL_JOIN_S = 1.0  # time for one last step after the remaining work has been dropped
+
+
+class Engine:
+    """Decodes the sentences of concurrent callers in common batches, in one worker thread."""
+
+    def __init__(self, backend: Seq2SeqBackend, special_ids: SpecialIds, limits: EngineLimits | None = None) -> None:
+        self._limits = limits or EngineLimits()
+        self._vocabulary_size = backend.vocabulary_size
+        self._queue = JobQueue(self._limits)
+        self._worker = Worker(backend, special_ids, self._queue)
+        self._open: set[Submission] = set()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the worker thread is alive."""
+        return self._worker.is_alive
+
+    @property
+    def queue_length(self) -> int:
+        """Sentences that wait for their start."""
+        return len(self._queue)
+
+    @property
+    def work_done(self) -> WorkDone:
+        """What the worker has done so far."""
+        return self._worker.work_done
+
+    def start(self) -> None:
+        """Starts the worker thread."""
+        self._worker.start()
+
+    async def stop(self, timeout_s: float) -> None:
+        """Refuses new work, finishes what was accepted, and drops what is left after `timeout_s` seconds."""
+        self._queue.close()
+        await asyncio.to_thread(self._worker.join, timeout_s)
+        if self._worker.is_alive:
+            for submission in tuple(self._open):
+                self._queue.withdraw(submission)
+                submission.fail(ShuttingDownError("The service is shutting down."))
+            await asyncio.to_thread(self._worker.join, FINAL_JOIN_S)
+
+    async def decode(self, jobs: Sequence[DecodingJob]) -> list[Hypotheses]:
+        """Decodes every job; cancelling the call frees its rows at the next step.
+
+        Returns:
+            Per job its hypotheses, best first.
+
+        Raises:
+            InvalidRequestError: a job has impossible options or ids.
+            OverloadedError: the queue is full, or nothing has started within the time limit.
+            ShuttingDownError: the engine is draining.
+            TextTooLongError: more jobs than the queue can hold.
+            DecodingError: the model failed on one of the jobs.
+        """
+        if not jobs:
+            return []
+        for job in jobs:
+            check_job(job, self._vocabulary_size)
+        loop = asyncio.get_running_loop()
+        submission = Submission(jobs, loop)
+        self._queue.put(submission)
+        self._open.add(submission)
+        limit_s = self._limits.max_queue_wait_s
+        timer = None if limit_s is None else loop.call_later(limit_s, self._expire, submission)
+        try:
+            return await submission.future
+        finally:
+            self._open.discard(submission)
+            if timer is not None:
+                timer.cancel()
+            if not submission.is_complete:
+                submission.closed = True
+                self._queue.withdraw(submission)
+
+    def _expire(self, submission: Submission) -> None:
+        if self._queue.withdraw_unless_started(submission):
+            submission.fail(OverloadedError("The request waited too long for its turn."))

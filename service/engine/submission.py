@@ -1,0 +1,79 @@
+"""One caller's jobs on their way through the engine, and the way back to the caller's event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from service.domain import DecodingJob, Hypothesis
+
+Hypotheses: TypeAlias = tuple[Hypothesis, ...]
+
+
+class Submission:
+    """The jobs of one call, answered together by `future`, which belongs to the caller's event loop.
+
+    `closed` tells the worker that nobody waits any more: the caller has gone, or has its answer or an error.
+    """
+
+    def __init__(self, jobs: Sequence[DecodingJob], loop: asyncio.AbstractEventLoop) -> None:
+        self.jobs = tuple(jobs)
+        self.future: asyncio.Future[list[Hypotheses]] = loop.create_future()
+        self.started = False
+        self.closed = False
+        self._loop = loop
+        self._answers: dict[int, Hypotheses] = {}
+
+    def deliver(self, index: int, hypotheses: Hypotheses) -> None:
+        """Keeps the answer to job `index`; the last one answers the caller. Worker thread only."""
+        self._answers[index] = hypotheses
+        if self.is_complete:
+            answers = [self._answers[job] for job in range(len(self.jobs))]
+            self._resolve(answers, None)
+
+    def fail(self, error: Exception) -> None:
+        """Answers the caller with `error`, from any thread; what is left of the submission is dropped."""
+        self._resolve(None, error)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every job has its answer."""
+        return len(self._answers) == len(self.jobs)
+
+    def is_answered(self, index: int) -> bool:
+        """Whether job `index` has its answer."""
+        return index in self._answers
+
+    def _resolve(self, answers: list[Hypotheses] | None, error: Exception | None) -> None:
+        self.closed = True
+        with contextlib.suppress(RuntimeError):  # the caller's event loop is closed: nobody is left to answer
+            self._loop.call_soon_threadsafe(self._set, answers, error)
+
+    def _set(self, answers: list[Hypotheses] | None, error: Exception | None) -> None:
+        if self.future.done():
+            return
+        if error is not None:
+            self.future.set_exception(error)
+        else:
+            self.future.set_result(answers or [])
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """One job of a submission: what waits in the queue and what the worker decodes."""
+
+    submission: Submission
+    index: int
+
+    @property
+    def job(self) -> DecodingJob:
+        """The job itself."""
+        return self.submission.jobs[self.index]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its answer is still wanted."""
+        return not self.submission.closed and not self.submission.is_answered(self.index)

@@ -1,0 +1,77 @@
+"""From settings to loaded models: find the bundles, verify them, open their graphs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from service.bundle.manifest import MANIFEST_FILE
+from service.bundle.reader import Bundle, read_bundle
+from service.decoding.backend import Seq2SeqBackend
+from service.engine.engine import Engine
+from service.engine.limits import EngineLimits
+from service.errors import ConfigurationError
+from service.onnx_backend import BackendOptions, load_backend
+from service.registry import LoadedModel, ModelRegistry
+from service.serving import ServedModels
+from service.settings import Settings
+from service.threads import usable_cpus
+from service.translator import Translator, TranslatorLimits
+
+BUILT_IN_MODELS: Final = Path(__file__).parent / "models"
+
+
+def find_bundles(settings: Settings) -> list[Path]:
+    """The directories of all bundles to serve: the built-in ones, then those of `models_dir`, each by name.
+
+    Raises:
+        ConfigurationError: there are none, or `models_dir` cannot be read.
+    """
+    parents = [BUILT_IN_MODELS] if settings.built_in_models else []
+    if settings.models_dir is not None:
+        parents.append(settings.models_dir)
+    try:
+        bundles = [file.parent for parent in parents for file in sorted(parent.glob(f"*/{MANIFEST_FILE}"))]
+    except OSError as error:
+        raise ConfigurationError(f"INTERLINEAR_MODELS_DIR: cannot be read: {error.strerror}") from error
+    if not bundles:
+        searched = ", ".join(str(parent) for parent in parents)
+        raise ConfigurationError(f"there is no model bundle (a directory with a {MANIFEST_FILE}) in {searched}")
+    return bundles
+
+
+def load_models(
+    settings: Settings, backend: Seq2SeqBackend | None = None, limits: EngineLimits | None = None
+) -> ServedModels:
+    """Reads and verifies every bundle and gives each model an engine, not yet started.
+
+    Args:
+        settings: where bundles are and how they are to run.
+        backend: runs every model instead of its own graphs.
+        limits: the engines' budgets, if not those of the settings.
+
+    Raises:
+        StartupError: nothing to serve, or something that cannot be served.
+    """
+    models: list[LoadedModel] = []
+    engines: dict[str, Engine] = {}
+    options = BackendOptions(settings.provider, settings.precision, settings.threads or usable_cpus())
+    for path in find_bundles(settings):
+        bundle = read_bundle(path)
+        chosen = backend or load_backend(bundle, options)
+        engine = Engine(chosen, bundle.manifest.special_ids, limits or settings.engine_limits)
+        models.append(_loaded_model(bundle, engine, chosen, settings))
+        engines[bundle.manifest.name] = engine
+    return ServedModels(ModelRegistry(models), engines)
+
+
+def _loaded_model(bundle: Bundle, engine: Engine, backend: Seq2SeqBackend, settings: Settings) -> LoadedModel:
+    translator_limits = TranslatorLimits(
+        max_source_tokens=bundle.manifest.max_source_tokens, max_decoding_length=settings.max_target_tokens
+    )
+    return LoadedModel(
+        manifest=bundle.manifest,
+        translator=Translator(bundle.tokenizer, engine, translator_limits),
+        provider=getattr(backend, "provider", "custom"),
+        precision=getattr(backend, "precision", "custom"),
+    )

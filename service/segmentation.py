@@ -1,0 +1,144 @@
+"""Text -> sentences, as character ranges of the text; nothing is changed, nothing is lost.
+
+Rules of our own, one set for all languages, in one pass over the text: pySBD and its successor mark the text up with
+reserved characters (which users may type themselves), need seconds for a megabyte, and are tied to one language each.
+
+A sentence ends
+  1. at every line break;
+  2. after an ideographic full stop, question or exclamation mark, a danda and their like, white space or not;
+  3. after `.` `!` `?` `…` and their like, with the closing quotes and brackets behind them, where white space follows,
+     except that
+     - a closing quote, a closing bracket or an ellipsis before a small letter ends nothing: `"Stop!" he said.`;
+     - titles and abbreviations that need a continuation never end a sentence (`Mr.`, `Mme.`, `e.g.`), those that
+       number something do not before a digit (`No. 5`, `Sept. 11`), and those that can close a sentence do not before
+       a small letter (`etc.`, `p.m.`);
+     - initials (`J.`), initialisms (`U.S.`) and numbers of one or two digits (`3. Oktober`, `1. Open the lid.`) end a
+       sentence only before a word that commonly begins one (`He`, `The`, `Mais`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")  # the line boundaries of str.splitlines
+_CLOSING = "\"'”’»›)\\]}」』】〉》〕）］｝＂＇"
+_OPENING = "\"'“‘«‹([{「『【〈《（„‚¿¡-–—"
+_ENDS_ANYWHERE = "。｡！？।॥။។៕።፧"  # scripts that write on without white space, or use the mark for nothing else
+_ENDS_BEFORE_SPACE = ".!?…‽⁇⁈⁉؟۔։．"
+_ELLIPSIS = re.compile(r"…|\.{2,}")
+# A French quotation mark closes behind a space of its own; a German one opens there, but its word follows at once.
+_SPACED_QUOTE = r"[ \u00a0\u2009\u202f]»(?!\w)"
+_BOUNDARY = re.compile(
+    rf"(?P<mark>[{_ENDS_ANYWHERE}{_ENDS_BEFORE_SPACE}]++)(?P<closing>(?:[{_CLOSING}]|{_SPACED_QUOTE})*+)"
+)
+_NEXT_WORD = re.compile(rf"\s*[{re.escape(_OPENING)}\s]*(\w*)")
+_MAX_ABBREVIATION_LENGTH = 12
+_INITIALS = re.compile(r"[^\W\d_](?:\.-?[^\W\d_])*|\d{1,2}")
+
+
+def _listed(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+# Abbreviations without their final full stop; all but titles in lower case.
+_TITLES = _listed(
+    "Ms Rev Hon Gen Col Capt Lt Sgt Maj Cpl Adm Gov Sen Rep Pres St Ste Mt M MM Me Mgr Hr Fr Sr Sra Srta Sig Dott"
+)
+_NEVER_END = _listed("""
+    mr mrs dr prof messrs mme mmes mlle mlles e.g i.e cf viz vs v approx p pp p.ex c.-à-d av env
+    z z.b d.h bzw vgl u.a p.ej
+""")
+_NEVER_BEFORE_DIGIT = _listed("""
+    no nos nr n n° núm fig figs vol vols ch chap art sec par tab eq c ca
+    jan feb mar apr jun jul aug sep sept oct nov dec janv févr avr juil déc
+""")
+_NEVER_BEFORE_SMALL_LETTER = _listed(
+    "etc et.al al ex apr a.m p.m inc ltd co corp bros jr ph.d esq dept est min max hrs usw ecc ave blvd"
+)
+_STARTERS = _listed("""
+    The A An I You He She It We They This That These Those My Your His Her Our Their There Here
+    What When Where Who Why How If But And Or So Then Is Are Was Do Does Did Can Yes No Please
+    Le La Les L Un Une Des Je J Tu Il Elle On Nous Vous Ils Elles Ce Cette Ces C Mon Ton Son Mais Et Ou Donc
+    Que Qui Quand Où Pourquoi Comment Si Alors Puis Oui Non
+    Der Die Das Ein Eine Ich Du Er Sie Es Wir Ihr Aber Und El Los Las Una Yo Ella Pero Y
+""")
+
+
+def split_sentences(text: str) -> list[tuple[int, int]]:
+    """Finds the sentences of a text.
+
+    Args:
+        text: any text.
+
+    Returns:
+        Half-open ranges in code points: in order, without overlap, none empty, none beginning or ending with white
+        space. What lies before, between and after them is white space only.
+    """
+    return [
+        (start, end)
+        for line in _LINE.finditer(text)
+        for start, end in _trimmed(text, _pieces(text, line.start(), line.end()))
+    ]
+
+
+def _pieces(text: str, line_start: int, line_end: int) -> Iterator[tuple[int, int]]:
+    """Cuts one line behind every mark that ends a sentence; the pieces together are the line."""
+    start = line_start
+    for boundary in _BOUNDARY.finditer(text, line_start, line_end):
+        if _ends_sentence(text, boundary, start, line_end):
+            yield start, boundary.end()
+            start = boundary.end()
+    yield start, line_end
+
+
+def _trimmed(text: str, pieces: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Takes the white space off both ends of each piece and leaves out what is nothing else."""
+    for start, end in pieces:
+        piece = text[start:end]
+        stripped = piece.strip()
+        if stripped:
+            start += len(piece) - len(piece.lstrip())
+            yield start, start + len(stripped)
+
+
+def _ends_sentence(text: str, boundary: re.Match[str], sentence_start: int, line_end: int) -> bool:
+    mark, end = boundary["mark"], boundary.end()
+    if end == line_end:
+        return True
+    if any(character in _ENDS_ANYWHERE for character in mark):
+        return True
+    if not text[end].isspace():
+        return False
+    next_word = _next_word(text, end, line_end)
+    if next_word[:1].islower() and (boundary["closing"] or _ELLIPSIS.fullmatch(mark)):
+        return False
+    if mark != "." or boundary["closing"]:
+        return True
+    return _full_stop_ends(_word_before(text, boundary.start(), sentence_start), next_word)
+
+
+def _full_stop_ends(word: str, next_word: str) -> bool:
+    """Whether a single full stop between these two words ends a sentence (rule 3)."""
+    abbreviation = word.lower()
+    if word in _TITLES or abbreviation in _NEVER_END:
+        return False
+    if abbreviation in _NEVER_BEFORE_DIGIT:
+        return not next_word[:1].isdigit()
+    if abbreviation in _NEVER_BEFORE_SMALL_LETTER:
+        return not next_word[:1].islower()
+    if _INITIALS.fullmatch(word) and (len(word) > 1 or not word.islower()):
+        return next_word in _STARTERS
+    return True
+
+
+def _word_before(text: str, end: int, sentence_start: int) -> str:
+    """What stands between the last white space or opening mark and `end`, or its last characters where it is long."""
+    start = max(sentence_start, end - _MAX_ABBREVIATION_LENGTH)
+    words = text[start:end].split()
+    return words[-1].lstrip(_OPENING) if words and not text[end - 1].isspace() else ""
+
+
+def _next_word(text: str, start: int, line_end: int) -> str:
+    match = _NEXT_WORD.match(text, start, line_end)
+    return match[1] if match else ""

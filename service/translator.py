@@ -1,0 +1,224 @@
+"""The whole pipeline: text -> sentences -> tokens -> decoding -> target sentences -> target text with its alignment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from service.alignment import AlignmentDetail, align
+from service.analysis import analyse_decoded, analyse_sentences, join_sentences, space_between
+from service.bundle.tokenizer import Tokenizer
+from service.decoding.jobs import default_length_limit
+from service.domain import (
+    Alignment,
+    AnalysedText,
+    DecodingJob,
+    DecodingOptions,
+    Hypothesis,
+    Link,
+    SentenceTranslation,
+    TranslatedHypothesis,
+    TranslatedText,
+)
+from service.errors import InvalidRequestError, TextTooLongError
+
+
+class Decoder(Protocol):
+    """What decodes: `service.engine.Engine`."""
+
+    async def decode(self, jobs: Sequence[DecodingJob]) -> list[tuple[Hypothesis, ...]]:
+        """The hypotheses of each job, best first, at least one."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TranslatorLimits:
+    """What a model may be asked for, in tokens of one sentence, end of sentence included."""
+
+    max_source_tokens: int
+    max_decoding_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A source text in sentences (ranges begin at 0 in each) and the `len(sentences) + 1` separators around them."""
+
+    field: str
+    sentences: list[AnalysedText]
+    separators: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """One hypothesis of one sentence; the ranges of `target` and the indices of `alignment` begin at 0."""
+
+    hypothesis: Hypothesis
+    target: AnalysedText
+    alignment: Alignment | None
+
+
+class Translator:
+    """Translates texts with one model."""
+
+    def __init__(self, tokenizer: Tokenizer, decoder: Decoder, limits: TranslatorLimits) -> None:
+        self._tokenizer = tokenizer
+        self._decoder = decoder
+        self._limits = limits
+
+    async def translate(
+        self,
+        texts: Sequence[str],
+        options: DecodingOptions,
+        target_prefix: str | None = None,
+        alignment: AlignmentDetail = "soft",
+    ) -> list[TranslatedText]:
+        """Translates every text, all sentences together in one call of the decoder.
+
+        White space between sentences and at a text's ends is kept, line breaks too; a text of nothing else, the empty
+        one included, is its own translation, with no sentences and no call of the model. Hypothesis k of a text joins
+        the k-th hypotheses of its sentences, the last where there are fewer. Its `log_prob` is the sum over the
+        sentences. Its `score` is their mean: comparable between texts of any length, the sentence's own score
+        where there is one sentence, and never better for a later hypothesis.
+
+        Alignment matrices stand on the hypothesis where the text has one sentence and on each sentence where it has
+        several; links are on the hypothesis, between words of the whole text.
+
+        Args:
+            texts: any texts.
+            options: how to decode each sentence.
+            target_prefix: what the translation of each text begins with; each must then be a single sentence.
+            alignment: how much of it to give: `none`, `hard` (links) or `soft` (matrices too).
+
+        Raises:
+            TextTooLongError: a sentence has more tokens than the model takes; `field` names the text.
+            InvalidRequestError: a length or the prefix cannot be served.
+            UnavailableError: the engine takes no work at the moment.
+        """
+        sources = [self._take_apart(f"text[{index}]", text) for index, text in enumerate(texts)]
+        prefix_ids = self._prefix_ids(target_prefix, sources)
+        jobs = [self._job(sentence, options, prefix_ids) for source in sources for sentence in source.sentences]
+        hypotheses = iter(await self._decoder.decode(jobs) if jobs else [])
+        return [
+            self._put_together(source, [next(hypotheses) for _ in source.sentences], alignment) for source in sources
+        ]
+
+    def _take_apart(self, field: str, text: str) -> _Source:
+        sentences, separators = analyse_sentences(text, self._tokenizer)
+        limit = self._limits.max_source_tokens
+        longest = max((len(sentence.tokens) for sentence in sentences), default=0)
+        if longest > limit:
+            raise TextTooLongError(
+                f"{field}: a sentence has {longest} tokens; the model takes at most {limit} (end of sentence included)",
+                field,
+            )
+        return _Source(field, sentences, separators)
+
+    def _prefix_ids(self, target_prefix: str | None, sources: Sequence[_Source]) -> tuple[int, ...]:
+        prefix_ids = tuple(token.id for token in self._tokenizer.encode(target_prefix or ""))
+        if not prefix_ids:
+            return ()
+        if self._tokenizer.unk_id in prefix_ids:
+            raise InvalidRequestError("target_prefix: holds characters that the model cannot write", "target_prefix")
+        for source in sources:
+            if len(source.sentences) != 1:
+                name = source.field if len(sources) > 1 else "the text"
+                raise InvalidRequestError(
+                    f"target_prefix: needs a text of one sentence; {name} has {len(source.sentences)}", "target_prefix"
+                )
+        return prefix_ids
+
+    def _job(self, sentence: AnalysedText, options: DecodingOptions, prefix_ids: tuple[int, ...]) -> DecodingJob:
+        source_ids = tuple(token.id for token in sentence.tokens)
+        most, least = self._limits.max_decoding_length, options.min_decoding_length
+        length = options.max_decoding_length
+        if length is None:
+            length = min(most, max(least, len(prefix_ids) + default_length_limit(len(source_ids))))
+        rules = (
+            ("max_decoding_length", length <= most, f"the model writes at most {most} tokens"),
+            ("min_decoding_length", least <= length, f"must not exceed the maximum length of {length} tokens"),
+            ("target_prefix", len(prefix_ids) < length, f"must be shorter than the maximum length of {length} tokens"),
+        )
+        for field, holds, problem in rules:
+            if not holds:
+                raise InvalidRequestError(f"{field}: {problem}", field)
+        return DecodingJob(source_ids, replace(options, max_decoding_length=length), prefix_ids)
+
+    def _put_together(
+        self, source: _Source, hypotheses: Sequence[tuple[Hypothesis, ...]], detail: AlignmentDetail
+    ) -> TranslatedText:
+        """Builds the answer to one text from its sentences' hypotheses."""
+        decoded = [
+            [self._read(sentence, hypothesis, detail) for hypothesis in best_first]
+            for sentence, best_first in zip(source.sentences, hypotheses, strict=True)
+        ]
+        whole = join_sentences(source.sentences, source.separators)
+        count = max(map(len, decoded), default=1)
+        chosen = ([best_first[min(k, len(best_first) - 1)] for best_first in decoded] for k in range(count))
+        return TranslatedText(whole, tuple(_join(whole, source.separators, each, detail) for each in chosen))
+
+    def _read(self, sentence: AnalysedText, hypothesis: Hypothesis, detail: AlignmentDetail) -> _Decoded:
+        target = analyse_decoded(hypothesis.target_ids, self._tokenizer)
+        return _Decoded(hypothesis, target, align(hypothesis.attention, sentence, target, detail))
+
+
+def _join(
+    source: AnalysedText, separators: Sequence[str], decoded: Sequence[_Decoded], detail: AlignmentDetail
+) -> TranslatedHypothesis:
+    """Joins one hypothesis of every sentence to a hypothesis of the whole text."""
+    targets = [each.target for each in decoded]
+    target = join_sentences(targets, space_between(separators, targets))
+    sentences = tuple(
+        SentenceTranslation(
+            source=source_place,
+            target=target_place,
+            log_prob=each.hypothesis.log_prob,
+            score=each.hypothesis.score,
+            finished=each.hypothesis.finished,
+            alignment=_moved(each.alignment, source_place.words[0], target_place.words[0]),
+        )
+        for source_place, target_place, each in zip(source.sentences, target.sentences, decoded, strict=True)
+    )
+    log_probs = [each.hypothesis.token_log_probs for each in decoded]
+    scores = [sentence.score for sentence in sentences]
+    return TranslatedHypothesis(
+        target=target,
+        token_log_probs=np.concatenate([np.zeros(0, np.float32), *log_probs]),
+        log_prob=sum(sentence.log_prob for sentence in sentences),
+        score=sum(scores) / len(scores) if scores else 0.0,
+        alignment=_of_whole_text(sentences, detail),
+        sentences=_without_repetition(sentences, detail),
+    )
+
+
+def _moved(alignment: Alignment | None, first_source_word: int, first_target_word: int) -> Alignment | None:
+    """A sentence's alignment with links between words of the whole text."""
+    if alignment is None:
+        return None
+    links = [
+        Link(link.source + first_source_word, link.target + first_target_word, link.weight) for link in alignment.links
+    ]
+    return replace(alignment, links=tuple(links))
+
+
+def _of_whole_text(sentences: Sequence[SentenceTranslation], detail: AlignmentDetail) -> Alignment | None:
+    """All links; the matrices too where there is one sentence, or none."""
+    if detail == "none":
+        return None
+    parts = [sentence.alignment for sentence in sentences if sentence.alignment is not None]
+    if len(parts) == 1:
+        return parts[0]
+    links = tuple(link for part in parts for link in part.links)
+    matrix = np.zeros((0, 0), np.float32) if detail == "soft" and not parts else None
+    return Alignment(tokens=matrix, words=matrix, links=links)
+
+
+def _without_repetition(
+    sentences: tuple[SentenceTranslation, ...], detail: AlignmentDetail
+) -> tuple[SentenceTranslation, ...]:
+    """Leaves a sentence its alignment only where that says more than the whole text's: matrices among several."""
+    if detail == "soft" and len(sentences) > 1:
+        return sentences
+    return tuple(replace(sentence, alignment=None) for sentence in sentences)

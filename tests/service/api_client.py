@@ -1,0 +1,73 @@
+"""Clients of a real app on a tiny bundle, with a backend that tests can hold up or break."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from starlette.testclient import TestClient
+
+from service.bundle.reader import read_bundle
+from service.decoding.backend import DecoderRows, StepOutput
+from service.domain import IntArray
+from service.main import create_app
+from service.onnx_backend import BackendOptions, load_backend
+from service.settings import Settings
+from tests.service.tiny_bundle import write_bundle
+
+PATIENCE_S = 10.0
+
+
+class ControlledBackend:
+    """The tiny bundle's own backend; `hold()` stops it before the next step, `broken` makes it fail."""
+
+    def __init__(self, bundle: Path) -> None:
+        self._backend = load_backend(read_bundle(bundle), BackendOptions("cpu"))
+        self._open = threading.Event()
+        self._open.set()
+        self.held = threading.Event()
+        self.broken = False
+        self.steps = 0
+
+    @property
+    def vocabulary_size(self) -> int:
+        return self._backend.vocabulary_size
+
+    def hold(self) -> None:
+        self.held.clear()
+        self._open.clear()
+
+    def release(self) -> None:
+        self._open.set()
+
+    def encode(self, source_ids: IntArray, source_lengths: IntArray) -> DecoderRows:
+        return self._backend.encode(source_ids, source_lengths)
+
+    def decode_step(self, *arguments: Any) -> StepOutput:
+        self.steps += 1
+        if not self._open.is_set():
+            self.held.set()
+            self._open.wait(PATIENCE_S)
+        if self.broken:
+            raise ValueError("a secret of the backend")
+        return self._backend.decode_step(*arguments)
+
+
+def tiny_settings(models: Path, **values: Any) -> Settings:
+    """Settings that serve the bundles in `models` alone."""
+    return Settings(models_dir=models, built_in_models=False, **values)
+
+
+@contextmanager
+def running_app(directory: Path, **values: Any) -> Iterator[tuple[TestClient, ControlledBackend]]:
+    """A started app on a tiny bundle in `directory`; `values` are settings."""
+    backend = ControlledBackend(write_bundle(directory / "tiny"))
+    app = create_app(tiny_settings(directory, **values), backend)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        try:
+            yield client, backend
+        finally:
+            backend.release()

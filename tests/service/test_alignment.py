@@ -1,0 +1,181 @@
+"""Word matrices, links and rounding, with values worked out by hand."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from service.alignment import align, hard_links, round_rows, word_matrix, word_of_each_token
+from service.domain import AnalysedText, Link, Token, Word
+
+# "unlikely. " in three subwords and an end of sentence -> words "unlikely", "."
+SOURCE = AnalysedText(
+    "unlikely.",
+    (),
+    (Token(4, "▁un", 0, 2), Token(5, "likely", 2, 8), Token(6, ".", 8, 9), Token(2, "</s>", 9, 9, special=True)),
+    (Word("unlikely", 0, 8), Word(".", 8, 9)),
+)
+# "peu probable." -> words "peu", "probable", "."
+TARGET = AnalysedText(
+    "peu probable.",
+    (),
+    (
+        Token(7, "▁peu", 0, 3),
+        Token(8, "▁prob", 4, 8),
+        Token(9, "able", 8, 12),
+        Token(6, ".", 12, 13),
+        Token(2, "</s>", 13, 13, special=True),
+    ),
+    (Word("peu", 0, 3), Word("probable", 4, 12), Word(".", 12, 13)),
+)
+ATTENTION = np.array(
+    [
+        [0.5, 0.25, 0.125, 0.125],  # peu
+        [0.25, 0.5, 0.25, 0.0],  # prob
+        [0.0, 0.75, 0.0, 0.25],  # able
+        [0.0, 0.0625, 0.0625, 0.875],  # . looks at the end of sentence
+        [0.0, 0.0, 0.5, 0.5],  # </s>
+    ],
+    dtype=np.float32,
+)
+WORDS = np.array([[0.75, 0.125], [0.75, 0.125], [0.0625, 0.0625]], dtype=np.float32)
+
+
+def test_tokens_find_their_words_by_range() -> None:
+    assert word_of_each_token(SOURCE.tokens, SOURCE.words).tolist() == [0, 0, 1, -1]
+    assert word_of_each_token(TARGET.tokens, TARGET.words).tolist() == [0, 1, 1, 2, -1]
+
+
+def test_token_of_a_space_alone_belongs_to_the_word_it_precedes() -> None:
+    tokens = (Token(4, "▁a", 0, 1), Token(5, "▁", 2, 2), Token(6, "b", 2, 3), Token(5, "▁", 3, 3))
+    words = (Word("a", 0, 1), Word("b", 2, 3))
+    assert word_of_each_token(tokens, words).tolist() == [0, 1, 1, -1]
+
+
+def test_tokens_of_one_expanded_character_share_its_word() -> None:
+    tokens = (Token(4, "▁1", 0, 1), Token(5, "/", 0, 1), Token(6, "2", 0, 1))
+    assert word_of_each_token(tokens, (Word("½", 0, 1),)).tolist() == [0, 0, 0]
+
+
+def test_tokens_without_words_belong_to_none() -> None:
+    assert word_of_each_token(SOURCE.tokens, ()).tolist() == [-1, -1, -1, -1]
+    assert word_of_each_token((), ()).shape == (0,)
+
+
+def test_word_matrix_sums_over_source_and_averages_over_target() -> None:
+    matrix = word_matrix(ATTENTION, SOURCE, TARGET)
+    assert matrix.dtype == np.float32
+    np.testing.assert_array_equal(matrix, WORDS)
+
+
+def test_links_go_to_the_best_source_word_and_skip_weak_ones() -> None:
+    assert hard_links(WORDS) == (Link(0, 0, 0.75), Link(0, 1, 0.75))
+
+
+def test_links_are_ordered_by_source_then_target() -> None:
+    matrix = np.array([[0.0, 0.875], [0.875, 0.0], [0.25, 0.75]], dtype=np.float32)
+    assert hard_links(matrix) == (Link(0, 1, 0.875), Link(1, 0, 0.875), Link(1, 2, 0.75))
+
+
+def test_equal_weights_link_to_the_first_source_word() -> None:
+    assert hard_links(np.array([[0.5, 0.5]], dtype=np.float32)) == (Link(0, 0, 0.5),)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
+def test_matrix_without_words_has_no_links(shape: tuple[int, int]) -> None:
+    assert hard_links(np.zeros(shape, np.float32)) == ()
+
+
+def test_soft_alignment_has_matrices_and_links() -> None:
+    alignment = align(ATTENTION, SOURCE, TARGET, "soft")
+    assert alignment is not None
+    np.testing.assert_array_equal(alignment.tokens, ATTENTION)
+    np.testing.assert_array_equal(alignment.words, WORDS)
+    assert alignment.pharaoh == "0-0 0-1"
+
+
+def test_hard_alignment_has_links_only() -> None:
+    alignment = align(ATTENTION, SOURCE, TARGET, "hard")
+    assert alignment is not None
+    assert alignment.tokens is None
+    assert alignment.words is None
+    assert alignment.pharaoh == "0-0 0-1"
+
+
+def test_no_alignment_is_none() -> None:
+    assert align(ATTENTION, SOURCE, TARGET, "none") is None
+
+
+def test_empty_target_has_empty_word_matrix() -> None:
+    target = AnalysedText("", (), (Token(2, "</s>", 0, 0, special=True),), ())
+    alignment = align(ATTENTION[-1:], SOURCE, target, "soft")
+    assert alignment is not None
+    assert alignment.words is not None
+    assert alignment.words.shape == (0, 2)
+    assert alignment.links == ()
+
+
+def test_rounded_row_of_thirds_still_sums_to_one() -> None:
+    rounded = round_rows(np.full((1, 3), 1 / 3, np.float32))
+    np.testing.assert_allclose(rounded, [[0.3334, 0.3333, 0.3333]], atol=1e-12)
+
+
+def test_many_small_weights_survive_rounding() -> None:
+    row = np.full((1, 301), 0.00004, np.float32)  # plain rounding makes 0 of each, and 0.988 of the row
+    row[0, 0] = 0.988
+    assert round_rows(row).sum() == pytest.approx(1.0, abs=1e-9)
+
+
+def test_exact_decimals_are_left_alone() -> None:
+    matrix = np.array([[0.9, 0.0999, 0.0001], [0.0, 1.0, 0.0]], dtype=np.float32)
+    np.testing.assert_allclose(round_rows(matrix), [[0.9, 0.0999, 0.0001], [0.0, 1.0, 0.0]], atol=1e-12)
+
+
+def test_empty_matrix_rounds_to_itself() -> None:
+    assert round_rows(np.zeros((0, 0), np.float32)).shape == (0, 0)
+    assert round_rows(np.zeros((2, 0), np.float32)).shape == (2, 0)
+
+
+@settings(deadline=None)
+@given(arrays.arrays(np.float32, arrays.array_shapes(min_dims=2, max_dims=2), elements=st.floats(0, 1, width=32)))
+def test_rounding_keeps_each_entry_and_row_sum(matrix: np.ndarray) -> None:
+    rounded = round_rows(matrix)
+    assert np.abs(rounded - matrix).max() < 1e-4 + 1e-9
+    assert np.abs(rounded.sum(axis=1) - matrix.astype(np.float64).sum(axis=1)).max() <= 0.5e-4 + 1e-9
+    np.testing.assert_allclose(rounded, np.round(rounded, 4), atol=1e-12)
+
+
+@st.composite
+def analysed_texts(draw: st.DrawFn) -> AnalysedText:
+    """Words of 1 to 4 letters with a space between, each cut into tokens at random, and an end of sentence."""
+    tokens: list[Token] = []
+    words: list[Word] = []
+    position = 0
+    for length in draw(st.lists(st.integers(1, 4), max_size=5)):
+        words.append(Word("x" * length, position, position + length))
+        cuts = sorted(draw(st.sets(st.integers(1, length))) | {0, length})
+        tokens += [Token(4, "x", position + start, position + end) for start, end in pairwise(cuts)]
+        position += length + 1
+    text = " ".join(word.text for word in words)
+    tokens.append(Token(2, "</s>", len(text), len(text), special=True))
+    return AnalysedText(text, (), tuple(tokens), tuple(words))
+
+
+@settings(deadline=None)
+@given(analysed_texts(), analysed_texts(), st.integers(0, 2**32 - 1))
+def test_word_matrix_has_its_shape_and_rows_within_one(source: AnalysedText, target: AnalysedText, seed: int) -> None:
+    attention = np.random.default_rng(seed).dirichlet(np.ones(len(source.tokens)), len(target.tokens))
+    alignment = align(attention.astype(np.float32), source, target, "soft")
+    assert alignment is not None
+    assert alignment.words is not None
+    assert alignment.words.shape == (len(target.words), len(source.words))
+    assert (alignment.words >= 0).all()
+    assert (alignment.words.sum(axis=1) <= 1 + 1e-5).all()
+    for link in alignment.links:
+        assert link.weight == alignment.words[link.target, link.source] == alignment.words[link.target].max()
+    assert len({link.target for link in alignment.links}) == len(alignment.links)

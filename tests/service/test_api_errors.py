@@ -1,0 +1,306 @@
+"""Whatever goes wrong, clients get problem+json with the field at fault, and never what they sent."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from service.api.errors import PROBLEMS, problem_kind, problem_response
+from service.api.schemas import ProblemModel
+from service.errors import InterlinearError, OverloadedError, StartupError
+from tests.service.api_client import PATIENCE_S, running_app
+
+JSON = {"Content-Type": "application/json"}
+MARKER = "pr1vate"
+LIMITS = {
+    "max_request_bytes": 2000,
+    "max_texts": 3,
+    "max_text_length": 50,
+    "max_beam_size": 4,
+    "max_num_hypotheses": 3,
+    "max_target_tokens": 20,
+}
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    with running_app(tmp_path_factory.mktemp("models"), **LIMITS) as (client, _):
+        yield client
+
+
+def check_problem(answer: Any, status: int, name: str, field: str | None = None) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = ProblemModel.model_validate_json(answer.content)
+    assert (problem.status, problem.type, problem.field) == (status, f"urn:interlinear:problem:{name}", field)
+    assert MARKER not in answer.text
+    assert "Traceback" not in answer.text
+    return answer.json()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"5",
+        b'"text"',
+        b"{",
+        b"{'text': 'a'}",
+        b'{"text": "a",}',
+        b'{"text": "a"} pr1vate',
+        b'{"text": "pr1vate \\ud800"}',
+        b'{"text": "\\udc00\\ud800"}',
+        b'{"text": "a", "\\ud800": 1}',
+        b'{"text": "a", "x": "\\udfff"}',
+        b'{"text": "a", "pr1vate": NaN}',
+        b'{"text": "pr1vate\xff"}',
+        b'\xef\xbb\xbf{"text": "a"}',
+        '{"text": "a"}'.encode("utf-16"),
+        b"[" * 1900,
+        b'{"text": ' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"a": ' * 300,
+        b'{"text": "a", "pr1vate": 1}',
+        b'{"text": "a", "": 1}',
+        b'{"text": "a", "beamsize": 4}',
+        b"\x00",
+    ],
+)
+def test_bodies_that_are_no_request(client: TestClient, body: bytes) -> None:
+    check_problem(client.post("/translate", content=body, headers=JSON), 422, "invalid-request")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("text", b"5"),
+        ("text", b"null"),
+        ("text", b"{}"),
+        ("text", b"true"),
+        ("text", b"1e400"),
+        ("text", b'"pr1vate\\u0000"'),
+        ("text[1]", b'["a", "\\u0000pr1vate"]'),
+        ("text[0]", b'[["pr1vate"]]'),
+        ("text[2]", b'["a", "", null]'),
+        ("model", b"1"),
+        ("model", b'["pr1vate"]'),
+        ("source_language", b"{}"),
+        ("beam_size", b"0"),
+        ("beam_size", b"-1"),
+        ("beam_size", b"5"),
+        ("beam_size", b"2.5"),
+        ("beam_size", b'"4"'),
+        ("beam_size", b"true"),
+        ("beam_size", b"null"),
+        ("beam_size", b"NaN"),
+        ("beam_size", b"9" * 1000),
+        ("num_hypotheses", b"0"),
+        ("num_hypotheses", b"4"),
+        ("length_penalty", b"NaN"),
+        ("length_penalty", b"Infinity"),
+        ("length_penalty", b"-Infinity"),
+        ("length_penalty", b"1e999"),
+        ("length_penalty", b"-1"),
+        ("length_penalty", b'"1"'),
+        ("coverage_penalty", b"NaN"),
+        ("coverage_penalty", b"1e9"),
+        ("max_decoding_length", b"0"),
+        ("max_decoding_length", b"21"),
+        ("min_decoding_length", b"-1"),
+        ("min_decoding_length", b"21"),
+        ("target_prefix", b'"\\u0000"'),
+        ("target_prefix", b'"' + b"a" * 51 + b'"'),
+        ("alignment", b'"pr1vate"'),
+        ("alignment", b"null"),
+        ("return_scores", b'"yes"'),
+        ("return_scores", b"1"),
+    ],
+)
+def test_wrong_values_name_their_field(client: TestClient, field: str, value: bytes) -> None:
+    name = field.partition("[")[0]
+    others = b"" if name == "text" else b'"text": "a cat", '
+    body = b"{" + others + b'"' + name.encode() + b'": ' + value + b"}"
+    problem = check_problem(client.post("/translate", content=body, headers=JSON), 422, "invalid-request", field)
+    assert problem["detail"].startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"beam_size": 2, "num_hypotheses": 3}, "num_hypotheses"),
+        ({"min_decoding_length": 5, "max_decoding_length": 4}, "min_decoding_length"),
+        ({"target_prefix": "tea tea tea tea", "max_decoding_length": 2}, "target_prefix"),
+        ({"text": "One. Two.", "target_prefix": "tea"}, "target_prefix"),
+    ],
+)
+def test_fields_that_contradict_each_other(client: TestClient, options: dict[str, Any], field: str) -> None:
+    answer = client.post("/translate", json={"text": "a cat"} | options)
+    check_problem(answer, 422, "invalid-request", field)
+
+
+def test_an_unknown_field_is_guessed_from_the_known_ones_only(client: TestClient) -> None:
+    answer = client.post("/translate", json={"text": "a", "num_hypothesis": 1})
+    assert "Did you mean num_hypotheses?" in check_problem(answer, 422, "invalid-request")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("a" * 51, "text"),
+        (["a", "b" * 51], "text[1]"),
+        (["a"] * 4, "text"),
+    ],
+)
+def test_too_much_text(client: TestClient, text: Any, field: str) -> None:
+    check_problem(client.post("/translate", json={"text": text}), 413, "text-too-long", field)
+
+
+def test_a_sentence_longer_than_the_model_takes_names_its_text(tmp_path: Path) -> None:
+    sentence = "tea " * 70  # the tiny model takes 64 tokens
+    with running_app(tmp_path) as (client, _):
+        for text, field in ((sentence, "text"), ([sentence], "text[0]"), (["a", sentence], "text[1]")):
+            answer = client.post("/translate", json={"text": text})
+            problem = check_problem(answer, 413, "text-too-long", field)
+            assert problem["detail"].startswith(f"{field}: ")
+
+
+def test_a_body_declared_too_large(client: TestClient) -> None:
+    answer = client.post("/translate", content=b'"' + b"a" * 2000, headers=JSON)
+    check_problem(answer, 413, "text-too-long")
+
+
+def test_a_body_that_grows_too_large_is_not_read_to_its_end(client: TestClient) -> None:
+    sent = []
+
+    def chunks() -> Iterator[bytes]:
+        for number in range(100):
+            sent.append(number)
+            yield b" " * 500
+
+    check_problem(client.post("/translate", content=chunks(), headers=JSON), 413, "text-too-long")
+
+
+def test_a_megabyte_of_text_is_refused_by_default(tmp_path: Path) -> None:
+    with running_app(tmp_path) as (client, _):
+        check_problem(client.post("/translate", json={"text": "a" * 1_000_000}), 413, "text-too-long")
+        check_problem(client.post("/translate", json={"text": "a" * 999_900}), 413, "text-too-long", "text")
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonp",
+        "application/json; charset=latin-1",
+    ],
+)
+def test_bodies_of_another_kind(client: TestClient, content_type: str | None) -> None:
+    headers = {} if content_type is None else {"Content-Type": content_type}
+    answer = client.post("/translate", content=b'{"text": "a"}', headers=headers)
+    check_problem(answer, 415, "unsupported-media-type")
+
+
+@pytest.mark.parametrize(
+    ("choice", "field"),
+    [
+        ({"model": MARKER}, "model"),
+        ({"model": "\u0000"}, "model"),
+        ({"source_language": MARKER}, "source_language"),
+        ({"target_language": "de"}, "target_language"),
+        ({"model": "tiny", "source_language": "fr", "target_language": "en"}, "source_language"),
+    ],
+)
+def test_models_that_do_not_exist(client: TestClient, choice: dict[str, str], field: str) -> None:
+    check_problem(client.post("/translate", json={"text": "a"} | choice), 404, "model-not-found", field)
+
+
+@pytest.mark.parametrize("path", [f"/models/{MARKER}", "/models/%00", "/models/%ff"])
+def test_models_that_cannot_be_shown(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert MARKER not in answer.text
+
+
+def test_the_frameworks_own_errors(client: TestClient) -> None:
+    check_problem(client.get(f"/{MARKER}"), 404, "not-found")
+    answer = client.put("/translate")
+    check_problem(answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == "POST"
+
+
+def test_a_full_queue_answers_at_once_with_retry_after(tmp_path: Path) -> None:
+    with running_app(tmp_path, max_queue=1, max_queue_wait_s=60) as (client, backend), ThreadPoolExecutor(2) as clients:
+        backend.hold()
+        first = clients.submit(client.post, "/translate", json={"text": "a cat"})
+        assert backend.held.wait(PATIENCE_S)
+        second = clients.submit(client.post, "/translate", json={"text": "a dog"})
+        while 'interlinear_queue_length{model="tiny"} 1.0' not in client.get("/metrics").text:
+            pass
+        answer = client.post("/translate", json={"text": MARKER})
+        check_problem(answer, 503, "overloaded")
+        assert int(answer.headers["retry-after"]) >= 1
+        backend.release()
+        assert first.result().status_code == second.result().status_code == 200
+
+
+def test_waiting_too_long_answers_503(tmp_path: Path) -> None:
+    with running_app(tmp_path, max_queue_wait_s=0.05) as (client, backend), ThreadPoolExecutor(1) as clients:
+        backend.hold()
+        first = clients.submit(client.post, "/translate", json={"text": "a cat"})
+        assert backend.held.wait(PATIENCE_S)
+        check_problem(client.post("/translate", json={"text": "a dog"}), 503, "overloaded")
+        backend.release()
+        assert first.result().status_code == 200
+
+
+def test_a_request_of_more_sentences_than_can_wait_is_too_long(tmp_path: Path) -> None:
+    with running_app(tmp_path, max_queue=2) as (client, _):
+        answer = client.post("/translate", json={"text": "One. Two. Three."})
+        check_problem(answer, 413, "text-too-long", "text")
+
+
+def test_a_failing_model_says_nothing_of_itself_and_the_service_lives_on(tmp_path: Path) -> None:
+    with running_app(tmp_path) as (client, backend):
+        backend.broken = True
+        answer = client.post("/translate", json={"text": ["a cat", "a dog"]})
+        assert "secret" not in check_problem(answer, 500, "decoding-failed")["detail"]
+        backend.broken = False
+        assert client.post("/translate", json={"text": "a cat"}).status_code == 200
+
+
+def test_a_defect_says_nothing_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise RuntimeError(MARKER)
+
+    monkeypatch.setattr("service.api.routes.translation_answer", fail)
+    with running_app(tmp_path) as (client, _):
+        check_problem(client.post("/translate", json={"text": "a cat"}), 500, "internal-error")
+
+
+def all_subclasses(error_class: type[Exception]) -> Iterator[type[Exception]]:
+    for subclass in error_class.__subclasses__():
+        yield subclass
+        yield from all_subclasses(subclass)
+
+
+def test_every_error_for_clients_has_a_status_of_its_own() -> None:
+    for error_class in all_subclasses(InterlinearError):
+        if error_class.__subclasses__() or issubclass(error_class, StartupError):
+            continue
+        assert error_class in PROBLEMS, error_class
+
+
+def test_retry_after_is_in_whole_seconds() -> None:
+    answer = problem_response(OverloadedError("busy", retry_after_s=1.2))
+    assert answer.headers["retry-after"] == "2"
+    assert json.loads(bytes(answer.body))["title"] == problem_kind(OverloadedError("")).title

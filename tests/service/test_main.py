@@ -1,0 +1,184 @@
+"""The life of the serving process: start, refusal to start, signals, draining."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from service.errors import BundleError, ConfigurationError
+from service.loading import find_bundles, load_models
+from tests.service.api_client import running_app, tiny_settings
+from tests.service.tiny_bundle import make_manifest, write_bundle, write_manifest
+
+PATIENCE_S = 60
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("models")
+    write_bundle(directory / "tiny")
+    return directory
+
+
+def command(models: Path, *options: str) -> list[str]:
+    built_in = ["--built-in-models", "false", "--models-dir", str(models)]
+    return [sys.executable, "-m", "service.cli", "serve", "--port", "0", *built_in, *options]
+
+
+@contextmanager
+def serving(models: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A serving process and its address; killed at the end if it still runs."""
+    process = subprocess.Popen(command(models, *options), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        [address] = next(found for line in lines if (found := re.findall(r"running on (http://\S+)", line)))
+        yield process, address
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def test_the_process_serves_and_ends_quietly_on_sigterm(models: Path) -> None:
+    with serving(models) as (process, address):
+        answer = httpx2.post(f"{address}/translate", json={"text": "the cat sat", "max_decoding_length": 5})
+        assert answer.status_code == 200
+        assert httpx2.get(f"{address}/readyz").status_code == 200
+        process.send_signal(signal.SIGTERM)
+        _, log = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+        assert "Traceback" not in log
+
+
+def test_accepted_requests_are_answered_after_sigterm(models: Path) -> None:
+    body = json.dumps(
+        {"text": ["tea " * 40] * 60, "beam_size": 4, "min_decoding_length": 90, "max_decoding_length": 90}
+    )
+    head = (
+        f"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with serving(models) as (process, address):
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+            connection.sendall((head + body).encode())
+            while 'interlinear_live_rows{model="tiny"} 0.0' in httpx2.get(f"{address}/metrics").text:
+                time.sleep(0.005)
+            process.send_signal(signal.SIGTERM)
+            assert connection.recv(15) == b"HTTP/1.1 200 OK"
+            while connection.recv(1 << 16):
+                pass
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+
+
+def test_a_client_that_leaves_frees_its_rows(models: Path) -> None:
+    body = json.dumps(
+        {"text": ["tea " * 40] * 100, "beam_size": 4, "min_decoding_length": 500, "max_decoding_length": 500}
+    )
+    head = (
+        f"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+
+    def metric(name: str) -> float:
+        [value] = re.findall(rf"^interlinear_{name}{{.*}} (\S+)$", httpx2.get(f"{address}/metrics").text, re.MULTILINE)
+        return float(value)
+
+    with serving(models) as (_, address):
+        decoded = metric("sentences_total")
+        host, port = address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
+            connection.sendall((head + body).encode())
+            while metric("live_rows") == 0:
+                time.sleep(0.005)
+        deadline = time.monotonic() + PATIENCE_S
+        while metric("live_rows") + metric("queue_length") > 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        assert metric("sentences_total") == decoded
+
+
+def break_bundle(models: Path, directory: Path) -> Path:
+    shutil.copytree(models, directory)
+    (directory / "tiny" / "encoder.fp32.onnx").write_bytes(b"not a graph")
+    return directory
+
+
+def test_a_broken_bundle_stops_the_start_with_one_line(models: Path, tmp_path: Path) -> None:
+    broken = break_bundle(models, tmp_path / "models")
+    done = subprocess.run(command(broken), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("interlinear: error: ")
+    assert "encoder.fp32.onnx" in line
+
+
+def test_a_wrong_setting_stops_the_start_with_one_line(models: Path) -> None:
+    environment = os.environ | {"INTERLINEAR_MAX_QUEUE": "none"}
+    done = subprocess.run(
+        command(models), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("interlinear: error: INTERLINEAR_MAX_QUEUE: ")
+
+
+def test_an_address_in_use_stops_the_start(models: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = subprocess.run(
+            [*command(models), "--port", port],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "address already in use" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_app_on_a_broken_bundle_does_not_start(models: Path, tmp_path: Path) -> None:
+    broken = break_bundle(models, tmp_path / "models")
+    with pytest.raises(BundleError, match=r"encoder\.fp32\.onnx"):
+        load_models(tiny_settings(broken))
+
+
+def test_a_directory_without_bundles_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "no-bundle").mkdir()
+    with pytest.raises(ConfigurationError, match="no model bundle"):
+        find_bundles(tiny_settings(tmp_path))
+
+
+def test_two_bundles_of_one_name_are_an_error(tmp_path: Path) -> None:
+    write_bundle(tmp_path / "one")
+    write_bundle(tmp_path / "two")
+    with pytest.raises(ConfigurationError, match="two models have the name tiny"):
+        load_models(tiny_settings(tmp_path))
+
+
+def test_several_bundles_are_served_side_by_side(tmp_path: Path) -> None:
+    other = write_bundle(tmp_path / "other")
+    manifest = make_manifest() | {"name": "other", "source_language": "fr", "target_language": "en"}
+    write_manifest(other, manifest)
+    with running_app(tmp_path) as (client, _):
+        assert [model["name"] for model in client.get("/models").json()["models"]] == ["other", "tiny"]
+        answer = client.post("/translate", json={"text": "a", "source_language": "fr", "max_decoding_length": 3})
+        assert answer.json()["model"] == "other"

@@ -1,0 +1,156 @@
+"""Sentence ranges: the rules one by one, and what holds for every text."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from service.segmentation import split_sentences
+
+
+def sentences_of(text: str) -> list[str]:
+    return [text[start:end] for start, end in split_sentences(text)]
+
+
+def assert_splits(text: str, *expected: str) -> None:
+    assert sentences_of(text) == list(expected)
+
+
+def assert_one_sentence(text: str) -> None:
+    assert sentences_of(text) == [text]
+
+
+def test_ranges_leave_white_space_out() -> None:
+    assert split_sentences("  Hi.\n\n Bye! ") == [(2, 5), (8, 12)]
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\r\n", "\u00a0\u3000\u2028\x1c\x85"])
+def test_text_of_white_space_has_no_sentence(text: str) -> None:
+    assert split_sentences(text) == []
+
+
+def test_text_without_punctuation_is_one_sentence() -> None:
+    assert_one_sentence("hello")
+
+
+@pytest.mark.parametrize("mark", [".", "!", "?", "…", "...", "?!", "؟", "۔"])
+def test_mark_before_white_space_ends_a_sentence(mark: str) -> None:
+    assert_splits(f"One{mark} Two{mark}", f"One{mark}", f"Two{mark}")
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\r", "\x0b", "\x0c", "\x85", "\u2028", "\u2029"])
+def test_line_break_ends_a_sentence(line_break: str) -> None:
+    assert_splits(f"One{line_break}two", "One", "two")
+
+
+def test_ideographic_marks_need_no_white_space() -> None:
+    assert_splits("你好。我是谁？好！「好。」他说。", "你好。", "我是谁？", "好！", "「好。」", "他说。")
+
+
+def test_danda_ends_a_sentence() -> None:
+    assert_splits("मैं हूँ। तुम हो।", "मैं हूँ।", "तुम हो।")
+
+
+def test_closing_quotes_and_brackets_belong_to_the_sentence() -> None:
+    assert_splits('He said "Go." (Really!) She went.', 'He said "Go."', "(Really!)", "She went.")
+
+
+def test_quoted_exclamation_before_a_small_letter_ends_nothing() -> None:
+    assert_splits('"Stop!" he said. “Why?” I asked.', '"Stop!" he said.', "“Why?”", "I asked.")
+
+
+def test_ellipsis_before_a_small_letter_ends_nothing() -> None:
+    assert_splits("Then... he went. Well… No.", "Then... he went.", "Well…", "No.")
+
+
+def test_french_spacing_is_kept_together() -> None:
+    assert_splits(
+        "Bonjour\u00a0! Ça va ? «\u00a0Stop\u00a0!\u00a0» dit-il. « Oui. » Il part.",
+        "Bonjour\u00a0!",
+        "Ça va ?",
+        "«\u00a0Stop\u00a0!\u00a0» dit-il.",
+        "« Oui. »",
+        "Il part.",
+    )
+
+
+def test_german_quotation_opens_a_sentence() -> None:
+    assert_splits("Er ging. »Halt!« rief er.", "Er ging.", "»Halt!« rief er.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mr. Smith met Mrs. Jones and Dr. Brown in St. Louis.",
+        "M. Le Pen et Mme. Dupont sont là.",
+        "Some fruit, e.g. apples, i.e. Apples.",
+        "He came at 5 p.m. on Monday etc. as usual.",
+        "See No. 5 and p. 7 of Sept. 11.",
+        "J. R. R. Tolkien and the U.S. Army.",
+        "(J. Smith came.)",
+        "It costs $3.50 or 1,000.50 euros.",
+        "Am 3. Oktober im 20. Jahrhundert.",
+        "1. Open the lid.",
+        "See www.example.com/a.b?c=d.e!f for more.",
+        "Wait.What",
+        "Hello world",
+    ],
+)
+def test_text_is_one_sentence(text: str) -> None:
+    assert_one_sentence(text)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("I live in the U.S.", "How about you?"),
+        ("He left at 5 p.m.", "Tom stayed."),
+        ("Tea, coffee, etc.", "Nothing else."),
+        ("It was I.", "He knew."),
+        ("I am 30.", "You are not."),
+        ("That was in 1999.", "Tom was there."),
+        ("No.", "I won't."),
+        ("Give it to me.", "Then go."),
+        ("I like modern art.", "Tom does not."),
+        ("hello there.", "how are you?"),
+        ("2. Close it.", "3. Wait."),
+        ("Il y en a.", "Paul aussi."),
+    ],
+)
+def test_text_is_two_sentences(first: str, second: str) -> None:
+    assert_splits(f"{first} {second}", first, second)
+
+
+TEXTS = st.one_of(
+    st.text(),
+    st.text(alphabet="aB1 .!?…\"'»)(«。।\n\u00a0Mr"),
+    st.lists(st.sampled_from(["Mr.", "U.S.", "5.", "He", "no", '."', "» ", " ", "\r\n", "?!", "。", "J."])).map(
+        "".join
+    ),
+)
+
+
+@settings(deadline=None)
+@given(TEXTS)
+def test_ranges_are_ordered_trimmed_and_lose_only_white_space(text: str) -> None:
+    ranges = split_sentences(text)
+    position = 0
+    for start, end in ranges:
+        assert position <= start < end <= len(text)
+        assert not text[position:start].strip()
+        assert text[start:end] == text[start:end].strip()
+        position = end
+    assert not text[position:].strip()
+
+
+@settings(deadline=None)
+@given(TEXTS)
+def test_no_sentence_holds_a_line_break(text: str) -> None:
+    assert all(len(sentence.splitlines()) == 1 for sentence in sentences_of(text))
+
+
+@settings(deadline=None)
+@given(st.text(alphabet="aB .!?\"'\n"), st.text(alphabet="aB .!?\"'\n"))
+def test_line_break_separates_independent_texts(left: str, right: str) -> None:
+    assert sentences_of(f"{left}\n{right}") == sentences_of(left) + sentences_of(right)

@@ -1,0 +1,101 @@
+"""Lengths, prefixes and over-long sentences: what becomes of them in jobs, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from service.domain import DecodingOptions
+from service.errors import InvalidRequestError, TextTooLongError
+from tests.service.translation_fakes import EOS, GREEDY, EchoDecoder, make_translator, translate
+
+
+def test_job_ends_with_end_of_sentence_and_has_a_length_limit() -> None:
+    decoder = EchoDecoder()
+    translate(["a b c"], decoder=decoder)
+    [[job]] = decoder.calls
+    assert job.source_ids == (4, 5, 6, EOS)
+    assert job.options == replace(GREEDY, max_decoding_length=2 * 4 + 10)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (DecodingOptions(max_decoding_length=5), 5),
+        (DecodingOptions(min_decoding_length=30), 30),
+        (DecodingOptions(min_decoding_length=60), 60),
+    ],
+)
+def test_length_limit_respects_the_options(options: DecodingOptions, expected: int) -> None:
+    decoder = EchoDecoder()
+    translate(["a b c"], options, decoder=decoder)
+    assert decoder.calls[0][0].options.max_decoding_length == expected
+
+
+def test_derived_length_limit_stays_within_the_model() -> None:
+    decoder = EchoDecoder()
+    asyncio.run(make_translator(decoder, max_target=12).translate(["a b c"], GREEDY))
+    assert decoder.calls[0][0].options.max_decoding_length == 12
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (DecodingOptions(max_decoding_length=61), "max_decoding_length"),
+        (DecodingOptions(min_decoding_length=61), "min_decoding_length"),
+        (DecodingOptions(min_decoding_length=6, max_decoding_length=5), "min_decoding_length"),
+    ],
+)
+def test_impossible_lengths_are_refused(options: DecodingOptions, field: str) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        translate(["a b c"], options)
+    assert caught.value.field == field
+
+
+def test_cut_hypothesis_is_marked_unfinished() -> None:
+    [result] = translate(["a b c. d."], DecodingOptions(beam_size=1, max_decoding_length=3))
+    [best] = result.hypotheses
+    assert best.target.text == "a b c d ."
+    assert [sentence.finished for sentence in best.sentences] == [False, True]
+
+
+def test_over_long_sentence_is_refused_with_its_index() -> None:
+    translate(["short", "x " * 19])
+    with pytest.raises(TextTooLongError, match=r"21 tokens.*at most 20") as caught:
+        translate(["short", "x " * 20])
+    assert caught.value.field == "text[1]"
+
+
+def test_prefix_is_forced_and_begins_the_translation() -> None:
+    decoder = EchoDecoder()
+    [result] = translate(["a b"], prefix=" Oh  la ", decoder=decoder)
+    [[job]] = decoder.calls
+    assert len(job.prefix_ids) == 2
+    assert job.options.max_decoding_length == 2 + 2 * 3 + 10
+    [best] = result.hypotheses
+    assert best.target.text == "Oh la a b"
+    assert [(word.start, word.end) for word in best.target.words] == [(0, 2), (3, 5), (6, 7), (8, 9)]
+
+
+@pytest.mark.parametrize("prefix", [None, "", "  "])
+def test_empty_prefix_forces_nothing(prefix: str | None) -> None:
+    assert translate(["a. b."], prefix=prefix)[0].hypotheses[0].target.text == "a . b ."
+
+
+@pytest.mark.parametrize(
+    ("texts", "prefix", "options"),
+    [
+        (["a. b."], "Oh", GREEDY),
+        (["a.", "b. c."], "Oh", GREEDY),
+        (["a.", ""], "Oh", GREEDY),
+        (["a."], "☃", GREEDY),
+        (["a."], "Oh la la", DecodingOptions(max_decoding_length=3)),
+        (["a."], "Oh " * 60, GREEDY),
+    ],
+)
+def test_impossible_prefix_is_refused(texts: list[str], prefix: str, options: DecodingOptions) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        translate(texts, options, prefix)
+    assert caught.value.field == "target_prefix"

@@ -1,0 +1,111 @@
+"""A tokenizer and decoders whose answers can be read off, and short ways to translate with them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from service.alignment import AlignmentDetail
+from service.bundle.tokenizer import DecodedText
+from service.bundle.words import find_words
+from service.domain import DecodingJob, DecodingOptions, Hypothesis, Token, TranslatedText
+from service.translator import Translator, TranslatorLimits
+
+EOS, UNK = 2, 3
+GREEDY = DecodingOptions(beam_size=1)
+
+
+class WordTokenizer:
+    """One token per visible word; ids are given out as words turn up; `☃` is unknown, controls are no text."""
+
+    eos_id, unk_id = EOS, UNK
+
+    def __init__(self) -> None:
+        self.pieces = ["<pad>", "<s>", "</s>", "<unk>"]
+
+    def id_of(self, word: str) -> int:
+        if word == "☃":
+            return UNK
+        if word not in self.pieces:
+            self.pieces.append(word)
+        return self.pieces.index(word)
+
+    def encode(self, text: str) -> tuple[Token, ...]:
+        words = [word for word in find_words(text) if word.text.isprintable()]
+        return tuple(Token(self.id_of(word.text), word.text, word.start, word.end) for word in words)
+
+    def decode(self, ids: Sequence[int]) -> DecodedText:
+        words = [self.pieces[i] for i in ids if i != EOS]
+        text = " ".join(words)
+        tokens, start = [], 0
+        for token_id in ids:
+            if token_id == EOS:
+                tokens.append(Token(EOS, "</s>", len(text), len(text), special=True))
+            else:
+                word = self.pieces[token_id]
+                tokens.append(Token(token_id, word, start, start + len(word)))
+                start += len(word) + 1
+        return DecodedText(text, tuple(tokens))
+
+
+class EchoDecoder:
+    """Repeats the source word by word (as many hypotheses as asked for, each one token shorter), attending to it."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[DecodingJob, ...]] = []
+
+    async def decode(self, jobs: Sequence[DecodingJob]) -> list[tuple[Hypothesis, ...]]:
+        self.calls.append(tuple(jobs))
+        return [
+            tuple(self.echo(job, k) for k in range(min(job.options.num_hypotheses, len(job.source_ids))))
+            for job in jobs
+        ]
+
+    @staticmethod
+    def echo(job: DecodingJob, dropped: int) -> Hypothesis:
+        ids = (*job.prefix_ids, *job.source_ids[dropped:])
+        length, limit = len(ids), job.options.max_decoding_length or 0
+        attention = np.eye(len(job.source_ids), dtype=np.float32)[np.arange(length) % len(job.source_ids)]
+        finished = length <= limit
+        return hypothesis(ids[:limit], attention[:limit], log_prob=-1.0 * len(ids[:limit]), finished=finished)
+
+
+def hypothesis(
+    ids: Sequence[int], attention: Any, log_prob: float = -1.0, score: float | None = None, finished: bool = True
+) -> Hypothesis:
+    token_log_probs = np.full(len(ids), log_prob / len(ids), np.float32)
+    score = log_prob / len(ids) if score is None else score
+    return Hypothesis(tuple(ids), token_log_probs, log_prob, score, np.asarray(attention, np.float32), finished)
+
+
+class ScriptedDecoder:
+    """Answers the jobs with prepared hypotheses, in order."""
+
+    def __init__(self, *answers: tuple[Hypothesis, ...]) -> None:
+        self.answers = answers
+
+    async def decode(self, jobs: Sequence[DecodingJob]) -> list[tuple[Hypothesis, ...]]:
+        assert len(jobs) == len(self.answers)
+        return list(self.answers)
+
+
+def make_translator(decoder: Any, tokenizer: Any = None, max_source: int = 20, max_target: int = 60) -> Translator:
+    return Translator(tokenizer or WordTokenizer(), decoder, TranslatorLimits(max_source, max_target))
+
+
+def translate(
+    texts: Sequence[str],
+    options: DecodingOptions = GREEDY,
+    prefix: str | None = None,
+    alignment: AlignmentDetail = "soft",
+    decoder: Any = None,
+) -> list[TranslatedText]:
+    return asyncio.run(make_translator(decoder or EchoDecoder()).translate(texts, options, prefix, alignment))
+
+
+def translate_with(decoder: Any, text: str, alignment: AlignmentDetail = "soft") -> TranslatedText:
+    [result] = translate([text], alignment=alignment, decoder=decoder)
+    return result
