@@ -30,11 +30,9 @@ LABEL org.opencontainers.image.title="Interlinear" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=dependencies /opt/python /opt/python
 COPY --from=application /opt/interlinear /opt/interlinear
-# onnxruntime reports its use to its makers unless it is told not to.
 ENV PATH=/opt/interlinear/bin:/opt/python/bin:${PATH} \
     PYTHONPATH=/opt/interlinear \
     PYTHONUNBUFFERED=1 \
-    ORT_DISABLE_TELEMETRY=1 \
     INTERLINEAR_HOST=0.0.0.0 \
     INTERLINEAR_PORT=8000
 USER 10001:10001

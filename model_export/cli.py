@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from model_export.errors import ExportError
+from service.errors import InterlinearError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -16,9 +18,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = make_parser().parse_args(argv)
     try:
         _prepare_keras(arguments)
-        run = arguments.command
-        run(arguments)
-    except ExportError as error:
+        _find_command(arguments.command)(arguments)
+    except (ExportError, InterlinearError) as error:
         print(f"interlinear-export: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -32,14 +33,23 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="interlinear-export", description="Build attention translation models.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_train(commands)
+    _add_evaluate(commands)
+    _add_export(commands)
+    _add_split(commands)
     return parser
 
 
+def _find_command(name: str) -> Callable[[argparse.Namespace], None]:
+    """Imports `module:function` only now: Keras reads its settings when it is imported, and takes seconds."""
+    module, function = name.split(":")
+    command: Callable[[argparse.Namespace], None] = getattr(importlib.import_module(module), function)
+    return command
+
+
 def _prepare_keras(arguments: argparse.Namespace) -> None:
-    """Sets what Keras and TensorFlow read once, when they are imported; so commands import them only later."""
+    """Sets what Keras and TensorFlow read once, when they are imported."""
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     if getattr(arguments, "deterministic", False):
         os.environ.update(
             {
@@ -51,7 +61,7 @@ def _prepare_keras(arguments: argparse.Namespace) -> None:
         )
 
 
-def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "train",
         help="train a model on sentence pairs",
@@ -63,17 +73,60 @@ def _add_train(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument("--dev", required=True, type=Path, nargs="+", metavar="FILE", help="pairs to judge progress by")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="run directory to write")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML or TOML: model, training, parity")
-    parser.add_argument("--tokenizer", type=Path, metavar="FILE", help="SentencePiece model to use instead of training one")
+    parser.add_argument("--tokenizer", type=Path, metavar="FILE", help="SentencePiece model to use; default: train one")
     parser.add_argument("--seed", type=int, help="overrides training.seed of the configuration")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
     parser.add_argument("--deterministic", action="store_true", help="one thread, bit-equal results (slower)")
-    parser.set_defaults(command=_train)
+    parser.set_defaults(command="model_export.training_command:run_training")
 
 
-def _train(arguments: argparse.Namespace) -> None:
-    from model_export.training_command import run_training
+def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure BLEU and chrF",
+        description="Translate a TSV file and score it with sacreBLEU, by the service's own pipeline and search.",
+    )
+    model = parser.add_mutually_exclusive_group(required=True)
+    model.add_argument("--run", type=Path, metavar="DIR", help="a run directory: measures the Keras model")
+    model.add_argument("--bundle", type=Path, metavar="DIR", help="a bundle: measures what is served")
+    parser.add_argument("--test", required=True, type=Path, metavar="FILE", help="TSV: source<TAB>reference")
+    parser.add_argument("--precision", metavar="NAME", help="of the bundle (default: int8 if it has that)")
+    parser.add_argument("--beam-size", type=int, default=4, metavar="N", help="default 4")
+    parser.add_argument("--length-penalty", type=float, default=1.0, metavar="X", help="default 1.0")
+    parser.add_argument("--translations", type=Path, metavar="FILE", help="also write the translations, one a line")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument("--record", action="store_true", help="write the figures into the bundle's manifest and card")
+    parser.set_defaults(command="model_export.evaluation_command:run_evaluation")
 
-    run_training(arguments)
+
+def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "export",
+        help="write a bundle",
+        description="Convert the best weights of a run to ONNX, compare the graphs with the model, write a bundle.",
+    )
+    parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run directory of a training")
+    parser.add_argument("--dev", required=True, type=Path, nargs="+", metavar="FILE", help="pairs to compare on")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the bundle; replaced if it exists")
+    parser.add_argument("--name", help="the model's name (default: the name of the output directory)")
+    parser.add_argument(
+        "--precision", action="append", choices=("fp32", "int8"), help="keep only this one; may be repeated"
+    )
+    parser.set_defaults(command="model_export.export_command:run_export")
+
+
+def _add_split(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "split",
+        help="split raw pairs into train, dev and test",
+        description="Split a TSV file by the hash of its source side, the same in every run and for every pair.",
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="TSV: source<TAB>target")
+    parser.add_argument("--columns", type=int, default=2, help="columns of a line; the first two are used (default 2)")
+    parser.add_argument("--exclude", type=Path, metavar="FILE", help="sentences that must occur nowhere, one a line")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="directory for the three files")
+    parser.add_argument("--name", help="stem of the files (default: that of FILE)")
+    parser.set_defaults(command="model_export.split_command:run_split")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ class ModelConfig(StrictModel):
     encoder_layers: int = Field(default=1, ge=1, le=8)
     bidirectional: bool = True
     decoder_layers: int = Field(default=1, ge=1, le=8)
-    attention: str = "bahdanau"
+    attention: Literal["bahdanau", "luong"] = "bahdanau"
     attention_units: int = Field(default=0, ge=0)
     attention_layer_size: int = Field(default=0, ge=0)
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
@@ -108,8 +108,8 @@ class TrainConfig(StrictModel):
     clip_norm: float = Field(default=1.0, gt=0)
     patience: int = Field(default=3, ge=1)
     checkpoint_every_steps: int = Field(default=200, ge=1)
-    tokenizer_vocabulary_size: int = Field(default=8000, ge=16)
-    character_coverage: float = Field(default=0.9999, gt=0, le=1)
+    tokenizer_vocabulary_size: int = Field(default=5000, ge=16)
+    character_coverage: float = Field(default=0.99999, gt=0, le=1)
 
 
 class ParityLimits(StrictModel):
@@ -130,16 +130,33 @@ class ParityLimits(StrictModel):
     int8_max_bleu_loss: float = Field(default=0.5, ge=0)
 
 
+class DataSource(StrictModel):
+    """Where training text comes from, for the manifest and the model card.
+
+    Attributes:
+        name: of the corpus.
+        licence: its name and address.
+        attribution: the sentence that the licence demands.
+        source: where the corpus can be had.
+    """
+
+    name: str
+    licence: str
+    attribution: str
+    source: str
+
+
 class ExperimentConfig(StrictModel):
     """The whole configuration file: one section per concern."""
 
     model: ModelConfig = ModelConfig()
     training: TrainConfig = TrainConfig()
     parity: ParityLimits = ParityLimits()
+    data: tuple[DataSource, ...] = ()
 
 
 def read_config(path: Path) -> ExperimentConfig:
-    """Reads a `.yaml`, `.yml` or `.toml` file with the sections `model`, `training` and `parity`.
+    """Reads a `.yaml`, `.yml` or `.toml` file with the sections `model`, `training`, `parity` and `data`.
 
     Raises:
         ConfigError: the file cannot be read, or a field is unknown or out of range; names file and field.

@@ -43,7 +43,8 @@ class KerasBackend:
     ) -> StepOutput:
         """See the protocol."""
         model = self._model
-        memory = Memory(*(ops.convert_to_tensor(part) for part in rows.memory), ops.convert_to_tensor(rows.source_mask))
+        keys, values = (ops.convert_to_tensor(part) for part in rows.memory)
+        memory = Memory(keys, values, ops.convert_to_tensor(rows.source_mask))
         state = unflatten_state(model.config, [ops.convert_to_tensor(part) for part in rows.state])
         after = model.decoder.step(model.embed_target(input_ids), state, memory)
         log_probs = _array(ops.log_softmax(model.project_output(after.attention)))

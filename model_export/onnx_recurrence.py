@@ -22,6 +22,16 @@ FloatArray = npt.NDArray[np.float32]
 PLACEHOLDER_OPERATION = "PyFunc"  # the TensorFlow operation that stands for a layer until conversion
 KERAS_GATES = {"GRU": "zrh", "LSTM": "ifco"}
 ONNX_GATES = {"GRU": "zrh", "LSTM": "iofc"}
+# What the fused nodes compute, as a layer's configuration says it; only a GRU has `reset_after`.
+FUSED_SETTINGS = {
+    "activation": "tanh",
+    "recurrent_activation": "sigmoid",
+    "use_bias": True,
+    "reset_after": True,
+    "return_sequences": True,
+    "return_state": False,
+    "stateful": False,
+}
 
 
 class RecurrentWeights(NamedTuple):
@@ -54,28 +64,39 @@ def recurrent_weights(layer: keras.layers.Layer) -> RecurrentWeights:
     """Reads a Keras GRU, LSTM or a Bidirectional around one.
 
     Raises:
-        ValueError: the layer has settings that the fused node cannot express.
+        ValueError: the layer is another one, or has settings that the fused node cannot express; names both.
     """
     if isinstance(layer, keras.layers.Bidirectional):
+        _check_settings(layer, layer.get_config(), {"merge_mode": "concat"})
         directions = [layer.forward_layer, layer.backward_layer]
     else:
         directions = [layer]
-    operation = "GRU" if isinstance(directions[0], keras.layers.GRU) else "LSTM"
-    parts = [_direction_weights(direction, operation) for direction in directions]
+    operation = type(directions[0]).__name__
+    if operation not in ONNX_GATES or len({type(direction) for direction in directions}) > 1:
+        kinds = " and ".join(type(direction).__name__ for direction in directions)
+        raise ValueError(f"{layer.name}: only GRU or LSTM layers can be exported, not {kinds}")
+    parts = [_direction_weights(direction, operation, bool(index)) for index, direction in enumerate(directions)]
     kernel, recurrent_kernel, bias = (np.stack(arrays) for arrays in zip(*parts, strict=True))
     return RecurrentWeights(operation, kernel, recurrent_kernel, bias)
 
 
-def _direction_weights(layer: keras.layers.Layer, operation: str) -> tuple[FloatArray, FloatArray, FloatArray]:
-    plain = layer.activation is keras.activations.tanh and layer.recurrent_activation is keras.activations.sigmoid
-    if not plain or not layer.use_bias or not getattr(layer, "reset_after", True):
-        raise ValueError(f"{layer.name}: only default activations, biases and reset_after=True can be exported")
+def _direction_weights(
+    layer: keras.layers.Layer, operation: str, backwards: bool
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    _check_settings(layer, layer.get_config(), FUSED_SETTINGS | {"go_backwards": backwards})
     cell = layer.cell
     kernel = _reorder(np.asarray(cell.kernel).T, operation)
     recurrent_kernel = _reorder(np.asarray(cell.recurrent_kernel).T, operation)
     bias = np.asarray(cell.bias)
-    input_bias, recurrent_bias = bias if bias.ndim == 2 else (bias, np.zeros_like(bias))
-    return kernel, recurrent_kernel, np.concatenate([_reorder(input_bias, operation), _reorder(recurrent_bias, operation)])
+    biases = bias if bias.ndim == 2 else (bias, np.zeros_like(bias))  # input's, recurrent
+    return kernel, recurrent_kernel, np.concatenate([_reorder(part, operation) for part in biases])
+
+
+def _check_settings(layer: keras.layers.Layer, settings: dict[str, Any], required: dict[str, Any]) -> None:
+    """Compares those of `settings` that the layer has with what the fused node computes."""
+    for name, value in required.items():
+        if settings.get(name, value) != value:
+            raise ValueError(f"{layer.name}: {name} is {settings[name]!r}; only {value!r} can be exported")
 
 
 def _reorder(array: FloatArray, operation: str) -> FloatArray:

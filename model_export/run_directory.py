@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from model_export.checkpoint import load_variables
 from model_export.config import ExperimentConfig, read_config, save_config
 from model_export.errors import CheckpointError, DataError
-from model_export.seq2seq import Seq2Seq
-from model_export.training import WEIGHTS_FILE, model_variables
 from service.bundle.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from model_export.seq2seq import Seq2Seq
 
 CONFIG_FILE = "config.yaml"
 TOKENIZER_FILE = "tokenizer.model"
 DATA_FILE = "data.json"
+WEIGHTS_FILE = "weights.npz"
+CHECKPOINT_FILE = "checkpoint.npz"
+LOG_DIRECTORY = "logs"
 
 
 @dataclass(frozen=True)
@@ -64,5 +68,7 @@ class RunDirectory:
         Returns:
             The model and how far training had come when they were saved.
         """
+        from model_export.seq2seq import Seq2Seq  # Keras takes seconds to import; most of this class needs none
+
         model = Seq2Seq(self.read_config().model)
-        return model, load_variables(self.path / WEIGHTS_FILE, model_variables(model))
+        return model, load_variables(self.path / WEIGHTS_FILE, model.persistent_variables)

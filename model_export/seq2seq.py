@@ -43,6 +43,12 @@ class Seq2Seq(keras.Model):
         self.decoder.build()
         self.built = True
 
+    @property
+    def persistent_variables(self) -> list[Any]:
+        """What makes the model what it is: weights and the states of its random generators, without metrics."""
+        metrics = {id(variable) for variable in self.metrics_variables}
+        return [variable for variable in self.variables if id(variable) not in metrics]
+
     def encode(
         self,
         source_ids: Any,

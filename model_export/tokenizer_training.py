@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import sentencepiece
+from sentencepiece import sentencepiece_model_pb2
 from tqdm import tqdm
 
 from model_export.errors import DataError
@@ -29,7 +30,7 @@ def count_chunks(sentences: Iterable[str], show_progress: bool = False) -> Count
 
 
 def train_tokenizer(
-    sentences: Iterable[str], vocabulary_size: int, character_coverage: float = 0.9999, show_progress: bool = False
+    sentences: Iterable[str], vocabulary_size: int, character_coverage: float = 0.99999, show_progress: bool = False
 ) -> bytes:
     """Trains a unigram model with ids pad=0, bos=1, eos=2, unk=3.
 
@@ -37,7 +38,7 @@ def train_tokenizer(
         sentences: text of all languages that share the vocabulary.
         vocabulary_size: pieces wanted, special tokens included; a small corpus may give fewer.
         character_coverage: share of the characters' occurrences that get pieces of their own; the rarest become
-            unknown.
+            unknown, but no ASCII character that occurs (one digit less would spoil every number).
         show_progress: draw a progress bar while counting.
 
     Returns:
@@ -72,6 +73,7 @@ def _train_unigram(
         vocab_size=vocabulary_size,
         hard_vocab_limit=False,
         character_coverage=character_coverage,
+        required_chars=_ascii_characters(counts),
         max_sentencepiece_length=_MAX_PIECE_LENGTH,
         max_sentence_length=_MAX_CHUNK_BYTES + 32,
         normalization_rule_name="identity",
@@ -87,7 +89,15 @@ def _train_unigram(
         num_threads=1,  # sums in one order, so that the same text gives the same model
         minloglevel=2,
     )
-    return model.getvalue()
+    return without_paths(model.getvalue())
+
+
+def without_paths(model: bytes) -> bytes:
+    """Removes the path of the seed file, which SentencePiece keeps among the options in the model."""
+    proto = sentencepiece_model_pb2.ModelProto.FromString(model)
+    proto.trainer_spec.ClearField("seed_sentencepieces_file")
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
 
 
 def _training_lines(counts: Mapping[str, int]) -> Iterator[str]:
@@ -95,6 +105,11 @@ def _training_lines(counts: Mapping[str, int]) -> Iterator[str]:
     for chunk in sorted(counts):
         if len(chunk.encode()) <= _MAX_CHUNK_BYTES:
             yield f"{chunk}\t{counts[chunk]}"
+
+
+def _ascii_characters(counts: Mapping[str, int]) -> str:
+    """Returns the ASCII characters of the text, but the space, in a fixed order."""
+    return "".join(sorted({character for chunk in counts for character in chunk if "!" <= character <= "~"}))
 
 
 def _seed_lines(counts: Mapping[str, int]) -> Iterator[str]:

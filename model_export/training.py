@@ -17,11 +17,10 @@ from model_export.batching import Batch
 from model_export.checkpoint import load_variables, save_variables
 from model_export.config import TrainConfig
 from model_export.losses import LabelSmoothedCrossEntropy, negative_log_likelihood
+from model_export.run_directory import CHECKPOINT_FILE, LOG_DIRECTORY, WEIGHTS_FILE
 from model_export.seq2seq import Seq2Seq
 
-CHECKPOINT_FILE = "checkpoint.npz"
-WEIGHTS_FILE = "weights.npz"
-LOG_DIRECTORY = "logs"
+PADDING_ID = 0  # of every tokenizer that `tokenizer_training` makes
 ADAM_BETA_2 = 0.98  # Vaswani et al. 2017 (arXiv:1706.03762), section 5.3
 
 
@@ -87,7 +86,7 @@ class Trainer:
 
     @property
     def _variables(self) -> list[Any]:
-        return [*model_variables(self.model), *self.model.optimizer.variables]
+        return [*self.model.persistent_variables, *self.model.optimizer.variables]
 
     def resume(self) -> None:
         """Goes back to the last checkpoint in the directory.
@@ -139,7 +138,7 @@ class Trainer:
         if dev_loss < progress.best_dev_loss:
             progress.best_dev_loss = dev_loss
             progress.epochs_since_best = 0
-            save_variables(self.directory / WEIGHTS_FILE, model_variables(self.model), asdict(progress))
+            save_variables(self.directory / WEIGHTS_FILE, self.model.persistent_variables, asdict(progress))
         self._save_checkpoint()
         tqdm.write(f"epoch {progress.epoch}: train nll {train_loss:.4f}, dev nll {dev_loss:.4f} per token")
 
@@ -150,16 +149,11 @@ class Trainer:
         """Negative log-likelihood per token on dev, in nats, without smoothing or dropout."""
         self.model.reset_metrics()
         logs: dict[str, Any] = {}
-        for batch in tqdm(self.dev_batches.epoch(0), desc="dev", total=len(self.dev_batches), unit="batch", leave=False):
+        batches = self.dev_batches.epoch(0)
+        for batch in tqdm(batches, desc="dev", total=len(self.dev_batches), unit="batch", leave=False):
             inputs, labels, weights = teacher_forcing(batch)
             logs = self.model.test_on_batch(inputs, labels, sample_weight=weights, return_dict=True)
         return float(logs["nll"])
-
-
-def model_variables(model: Seq2Seq) -> list[Any]:
-    """The variables that make the model what it is: weights and the states of its random generators."""
-    metric_variables = {id(variable) for variable in model.metrics_variables}
-    return [variable for variable in model.variables if id(variable) not in metric_variables]
 
 
 def teacher_forcing(batch: Batch) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
@@ -171,9 +165,6 @@ def teacher_forcing(batch: Batch) -> tuple[dict[str, np.ndarray], np.ndarray, np
     }
     labels = batch.target_ids[:, 1:]
     return inputs, labels, (labels != PADDING_ID).astype(np.float32)
-
-
-PADDING_ID = 0
 
 
 def learning_rate_schedule(

@@ -64,9 +64,7 @@ def _create_run(run: RunDirectory, arguments: Namespace, corpora: dict[str, Corp
             show_progress=True,
         )
     vocabulary_size = Tokenizer.from_bytes(model).vocabulary_size
-    config = config.model_copy(
-        update={"model": config.model.model_copy(update={"vocabulary_size": vocabulary_size})}
-    )
+    config = config.model_copy(update={"model": config.model.model_copy(update={"vocabulary_size": vocabulary_size})})
     facts: dict[str, Any] = {
         "source_language": arguments.source_language,
         "target_language": arguments.target_language,

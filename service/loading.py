@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,8 @@ from service.serving import ServedModels
 from service.settings import Settings
 from service.threads import usable_cpus
 from service.translator import Translator, TranslatorLimits
+
+logger = logging.getLogger(__name__)
 
 BUILT_IN_MODELS: Final = Path(__file__).parent / "models"
 
@@ -69,9 +72,11 @@ def _loaded_model(bundle: Bundle, engine: Engine, backend: Seq2SeqBackend, setti
     translator_limits = TranslatorLimits(
         max_source_tokens=bundle.manifest.max_source_tokens, max_decoding_length=settings.max_target_tokens
     )
-    return LoadedModel(
+    model = LoadedModel(
         manifest=bundle.manifest,
         translator=Translator(bundle.tokenizer, engine, translator_limits),
         provider=getattr(backend, "provider", "custom"),
         precision=getattr(backend, "precision", "custom"),
     )
+    logger.info("model %s: %s on %s", bundle.manifest.name, model.precision, model.provider)
+    return model

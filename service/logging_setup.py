@@ -11,5 +11,4 @@ LINE_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 def set_up_logging(level: str) -> None:
     """Sends everything from `level` on to standard error."""
     logging.basicConfig(level=level.upper(), format=LINE_FORMAT, force=True)
-    # Its lines about start and stop say what ours say; errors such as an address in use remain.
-    logging.getLogger("uvicorn.error").setLevel(max(logging.INFO, logging.getLevelName(level.upper())))
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # the service has its own lines about start and stop

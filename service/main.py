@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None, backend: Seq2SeqBackend | None 
         try:
             await models.start()
             state.metrics.watch(models)
-            state.models = models
+            state.models, state.draining = models, False
             logger.info("ready")
             yield
         finally:

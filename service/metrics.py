@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from prometheus_client import (
@@ -18,6 +18,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.engine.engine import Engine
+from service.registry import ModelRegistry
 from service.serving import ServedModels
 
 DURATION_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -51,10 +53,12 @@ class Metrics:
             registry=self._registry,
         )
         ProcessCollector(registry=self._registry)
+        self._engines = _EngineCollector()
+        self._registry.register(self._engines)
 
     def watch(self, models: ServedModels) -> None:
-        """Adds the counts of the models' engines."""
-        self._registry.register(_EngineCollector(models))
+        """Shows the counts of these models' engines from now on."""
+        self._engines.models = models
 
     def count_request(self, scope: Scope, status: int, duration_s: float) -> None:
         """Counts one answered request; `scope` is the connection's, as the routes left it."""
@@ -98,45 +102,45 @@ class MetricsMiddleware:
 
 
 class _EngineCollector(Collector):
-    def __init__(self, models: ServedModels) -> None:
-        self._models = models
+    def __init__(self) -> None:
+        self.models: ServedModels | None = None
 
     def collect(self) -> Iterator[Metric]:
         """Reads the engines' counts at the time of the scrape."""
-        info = GaugeMetricFamily(
-            "interlinear_model_info",
-            "A served model; always 1.",
-            labels=["model", "source_language", "target_language", "precision", "provider"],
-        )
-        for model in self._models.registry.models:
-            manifest = model.manifest
-            labels = [
-                manifest.name,
-                manifest.source_language,
-                manifest.target_language,
-                model.precision,
-                model.provider,
-            ]
-            info.add_metric(labels, 1)
-        yield info
-        queue = GaugeMetricFamily("interlinear_queue_length", "Sentences waiting for their start.", labels=["model"])
-        rows = GaugeMetricFamily("interlinear_live_rows", "Hypotheses advanced by the current step.", labels=["model"])
-        for name, engine in self._models.engines.items():
-            queue.add_metric([name], engine.queue_length)
-            rows.add_metric([name], engine.work_done.live_rows)
-        yield queue
-        yield rows
-        yield from self._work_done()
+        if self.models is not None:
+            yield _model_info(self.models.registry)
+            yield from _load(self.models.engines)
+            yield from _work_done(self.models.engines)
 
-    def _work_done(self) -> Iterator[Metric]:
-        counts = {
-            "steps": "Decoding steps run.",
-            "sentences": "Sentences decoded.",
-            "target_tokens": "Tokens of the best hypotheses decoded.",
-            "failures": "Batches on which the model failed.",
-        }
-        for count, description in counts.items():
-            family = CounterMetricFamily(f"interlinear_{count}", description, labels=["model"])
-            for name, engine in self._models.engines.items():
-                family.add_metric([name], getattr(engine.work_done, count))
-            yield family
+
+def _model_info(registry: ModelRegistry) -> Metric:
+    labels = ["model", "source_language", "target_language", "precision", "provider"]
+    family = GaugeMetricFamily("interlinear_model_info", "A served model; always 1.", labels=labels)
+    for model in registry.models:
+        name, source, target = model.manifest.name, model.manifest.source_language, model.manifest.target_language
+        family.add_metric([name, source, target, model.precision, model.provider], 1)
+    return family
+
+
+def _load(engines: Mapping[str, Engine]) -> Iterator[Metric]:
+    queue = GaugeMetricFamily("interlinear_queue_length", "Sentences waiting for their start.", labels=["model"])
+    rows = GaugeMetricFamily("interlinear_live_rows", "Hypotheses advanced by the current step.", labels=["model"])
+    for name, engine in engines.items():
+        queue.add_metric([name], engine.queue_length)
+        rows.add_metric([name], engine.work_done.live_rows)
+    yield queue
+    yield rows
+
+
+def _work_done(engines: Mapping[str, Engine]) -> Iterator[Metric]:
+    counts = {
+        "steps": "Decoding steps run.",
+        "sentences": "Sentences decoded.",
+        "target_tokens": "Tokens of the best hypotheses decoded.",
+        "failures": "Batches on which the model failed.",
+    }
+    for count, description in counts.items():
+        family = CounterMetricFamily(f"interlinear_{count}", description, labels=["model"])
+        for name, engine in engines.items():
+            family.add_metric([name], getattr(engine.work_done, count))
+        yield family

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from importlib import metadata
@@ -10,6 +11,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
+
+# onnxruntime reports its use to its makers over the network, unless it is told not to before it is loaded.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 import onnxruntime
 
 from service.bundle.manifest import MANIFEST_FILE, GraphTensors, Manifest, PrecisionVariant, TensorSpec

@@ -6,11 +6,13 @@ import asyncio
 import logging
 import math
 import signal
+import socket
 from types import FrameType
 
 import uvicorn
 import uvloop
 
+from service.errors import ConfigurationError
 from service.main import create_app
 from service.settings import Settings
 
@@ -21,19 +23,28 @@ def run_server(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT.
 
     Raises:
-        StartupError: the settings or a model bundle cannot be served.
-        SystemExit: the address cannot be listened on.
+        StartupError: the address, another setting or a model bundle cannot be served.
     """
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings))
+    with _bind(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, listener))
 
 
-async def _serve(settings: Settings) -> None:
+def _bind(host: str, port: int) -> socket.socket:
+    """Takes the address before models are loaded; connections are refused until the server listens."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
+    return listener
+
+
+async def _serve(settings: Settings, listener: socket.socket) -> None:
     app = create_app(settings)
     config = uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
         lifespan="off",  # entered here instead: its errors then reach the command line as they are
         log_config=None,
         access_log=settings.access_log,
@@ -43,9 +54,18 @@ async def _serve(settings: Settings) -> None:
     async with app.router.lifespan_context(app):
         # uvicorn repeats the signal that ended it for whoever handled it before; the engines must be drained first.
         for ending in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(ending, _ignore)
-        await uvicorn.Server(config).serve()
+            signal.signal(ending, _note_end)
+        await _Server(config).serve(sockets=[listener])
 
 
-def _ignore(signal_number: int, frame: FrameType | None) -> None:
-    logger.info("stopping")
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Says where it listens, as soon as it does."""
+        await super().startup(sockets)
+        for listener in sockets or ():
+            host, port = listener.getsockname()[:2]
+            logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+
+
+def _note_end(signal_number: int, frame: FrameType | None) -> None:
+    logger.info("stopping on %s", signal.Signals(signal_number).name)

@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     threads: int | None = Field(
         None, ge=1, description="threads per model; by default as many as the cores this process may use"
     )
-    models_dir: DirectoryPath | None = Field(None, description="directory whose subdirectories are further model bundles")
+    models_dir: DirectoryPath | None = Field(None, description="directory of further model bundles")
     built_in_models: bool = Field(True, description="serve the models that come with the package")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level logged")
     access_log: bool = Field(False, description="log a line per request (never its body)")

@@ -90,6 +90,11 @@ def test_service_imports_nothing_of_training(environment: Path) -> None:
     assert not NOT_FOR_SERVING & {name.split(".")[0] for name in loaded}
 
 
+def test_onnxruntime_is_told_not_to_report_its_use(environment: Path) -> None:
+    code = "import service.onnx_backend, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    assert run("env", "-u", "ORT_DISABLE_TELEMETRY", environment / "python", "-c", code) == "1\n"
+
+
 def test_installed_service_passes_the_smoke_test(url: str) -> None:
     assert run(sys.executable, ROOT / "deploy/smoke_test.py", "--url", url).startswith("passed: I like tea. -> ")
 

@@ -39,5 +39,5 @@ def test_the_limit_counts_no_special_tokens() -> None:
 
 
 def test_no_pair_left_is_an_error() -> None:
-    with pytest.raises(DataError, match="^test: no sentence pair of at most 1 tokens a side is left"):
+    with pytest.raises(DataError, match=r"^test: no sentence pair of at most 1 tokens a side is left"):
         encode_pairs(corpus_of(PAIRS[0]), small_tokenizer(), max_tokens=1)

@@ -40,6 +40,11 @@ def test_rare_characters_become_unknown() -> None:
     assert tokenizer.unk_id not in tokenizer.encode_ids(SENTENCES[0])
 
 
+def test_a_rare_digit_is_known_all_the_same() -> None:
+    tokenizer = Tokenizer.from_bytes(train_tokenizer([*SENTENCES * 20, "7"], 120, character_coverage=0.999))
+    assert tokenizer.unk_id not in tokenizer.encode_ids("7")
+
+
 def test_a_chunk_beyond_the_trainers_limit_does_no_harm() -> None:
     assert Tokenizer.from_bytes(train_tokenizer([*SENTENCES, "漢" * 5000], 120)).vocabulary_size > 50
 

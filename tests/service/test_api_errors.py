@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -244,8 +245,10 @@ def test_a_full_queue_answers_at_once_with_retry_after(tmp_path: Path) -> None:
         first = clients.submit(client.post, "/translate", json={"text": "a cat"})
         assert backend.held.wait(PATIENCE_S)
         second = clients.submit(client.post, "/translate", json={"text": "a dog"})
-        while 'interlinear_queue_length{model="tiny"} 1.0' not in client.get("/metrics").text:
-            pass
+        engine = client.app.state.service.models.engines["tiny"]  # type: ignore[attr-defined]
+        deadline = time.monotonic() + PATIENCE_S
+        while engine.queue_length == 0:
+            assert time.monotonic() < deadline
         answer = client.post("/translate", json={"text": MARKER})
         check_problem(answer, 503, "overloaded")
         assert int(answer.headers["retry-after"]) >= 1

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,7 +46,7 @@ def serving(models: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str]
     try:
         assert process.stderr is not None
         lines = iter(process.stderr.readline, "")
-        [address] = next(found for line in lines if (found := re.findall(r"running on (http://\S+)", line)))
+        [address] = next(found for line in lines if (found := re.findall(r"serving on (http://\S+)", line)))
         yield process, address
     finally:
         if process.poll() is None:
@@ -65,19 +65,40 @@ def test_the_process_serves_and_ends_quietly_on_sigterm(models: Path) -> None:
         assert "Traceback" not in log
 
 
-def test_accepted_requests_are_answered_after_sigterm(models: Path) -> None:
+def send_request(address: str, sentences: int, length: int) -> socket.socket:
+    """Opens a connection and asks for `sentences` translations of exactly `length` tokens each."""
     body = json.dumps(
-        {"text": ["tea " * 40] * 60, "beam_size": 4, "min_decoding_length": 90, "max_decoding_length": 90}
+        {
+            "text": ["tea and bread"] * sentences,
+            "min_decoding_length": length,
+            "max_decoding_length": length,
+            "alignment": "none",
+        }
     )
-    head = (
-        f"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
+    head = f"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    host, port = address.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
+    connection.sendall(f"{head}Connection: close\r\n\r\n{body}".encode())
+    return connection
+
+
+def metric(address: str, name: str) -> float:
+    text = httpx2.get(f"{address}/metrics").text
+    [value] = re.findall(rf"^interlinear_{name}{{.*}} (\S+)$", text, re.MULTILINE)
+    return float(value)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def test_accepted_requests_are_answered_after_sigterm(models: Path) -> None:
     with serving(models) as (process, address):
-        host, port = address.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
-            connection.sendall((head + body).encode())
-            while 'interlinear_live_rows{model="tiny"} 0.0' in httpx2.get(f"{address}/metrics").text:
-                time.sleep(0.005)
+        with send_request(address, sentences=60, length=200) as connection:
+            wait_until(lambda: metric(address, "live_rows") > 0)
             process.send_signal(signal.SIGTERM)
             assert connection.recv(15) == b"HTTP/1.1 200 OK"
             while connection.recv(1 << 16):
@@ -87,29 +108,12 @@ def test_accepted_requests_are_answered_after_sigterm(models: Path) -> None:
 
 
 def test_a_client_that_leaves_frees_its_rows(models: Path) -> None:
-    body = json.dumps(
-        {"text": ["tea " * 40] * 100, "beam_size": 4, "min_decoding_length": 500, "max_decoding_length": 500}
-    )
-    head = (
-        f"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-
-    def metric(name: str) -> float:
-        [value] = re.findall(rf"^interlinear_{name}{{.*}} (\S+)$", httpx2.get(f"{address}/metrics").text, re.MULTILINE)
-        return float(value)
-
     with serving(models) as (_, address):
-        decoded = metric("sentences_total")
-        host, port = address.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=PATIENCE_S) as connection:
-            connection.sendall((head + body).encode())
-            while metric("live_rows") == 0:
-                time.sleep(0.005)
-        deadline = time.monotonic() + PATIENCE_S
-        while metric("live_rows") + metric("queue_length") > 0:
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        assert metric("sentences_total") == decoded
+        decoded = metric(address, "sentences_total")
+        with send_request(address, sentences=100, length=500):
+            wait_until(lambda: metric(address, "live_rows") > 0)
+        wait_until(lambda: metric(address, "live_rows") + metric(address, "queue_length") == 0)
+        assert metric(address, "sentences_total") == decoded
 
 
 def break_bundle(models: Path, directory: Path) -> Path:
@@ -151,8 +155,8 @@ def test_an_address_in_use_stops_the_start(models: Path) -> None:
             check=False,
         )
     assert done.returncode == 1
-    assert "address already in use" in done.stderr
-    assert "Traceback" not in done.stderr
+    [line] = done.stderr.splitlines()
+    assert line == f"interlinear: error: cannot listen on 127.0.0.1, port {port}: Address already in use"
 
 
 def test_an_app_on_a_broken_bundle_does_not_start(models: Path, tmp_path: Path) -> None:

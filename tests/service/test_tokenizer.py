@@ -119,7 +119,8 @@ def test_fast_path_and_normalised_text_give_the_same_ids(text: str) -> None:
     ids = [token.id for token in tokenizer.encode(text)]
     assert tokenizer.encode_ids(text) == ids
     # Text that has lost its original word boundaries ("℡") may be cut differently; ordinary text may not.
-    if [word.text for word in find_words(normalize(text).text)] == [normalize(word.text).text for word in find_words(text)]:
+    words = [normalize(word.text).text for word in find_words(text)]
+    if [word.text for word in find_words(normalize(text).text)] == words:
         assert tokenizer.encode_ids(normalize(text).text) == ids
 
 

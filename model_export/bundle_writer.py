@@ -1,0 +1,90 @@
+"""Writes bundles: whole or not at all, with every file's hash in the manifest."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import onnx
+
+from model_export.model_card import render_model_card
+from service.bundle.manifest import MANIFEST_FILE, DataType, GraphTensors, Manifest, Score, TensorSpec
+from service.bundle.reader import read_bundle
+from service.bundle.verification import fingerprint
+
+MODEL_CARD_FILE = "MODEL_CARD.md"
+
+_DATA_TYPES: Mapping[int, DataType] = {
+    onnx.TensorProto.INT32: "int32",
+    onnx.TensorProto.INT64: "int64",
+    onnx.TensorProto.FLOAT: "float32",
+    onnx.TensorProto.BOOL: "bool",
+}
+
+
+@contextmanager
+def staged_directory(destination: Path) -> Iterator[Path]:
+    """Gives an empty directory beside `destination` that takes its place if the block ends without an error."""
+    staging = destination.with_name(f".{destination.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        replaced = destination.with_name(f".{destination.name}.old")
+        shutil.rmtree(replaced, ignore_errors=True)
+        if destination.exists():
+            destination.rename(replaced)
+        staging.rename(destination)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def describe_graph(graph: onnx.ModelProto, dimensions: Mapping[str, Sequence[str]]) -> GraphTensors:
+    """Lists a graph's inputs and outputs as the manifest declares them.
+
+    Args:
+        graph: the graph.
+        dimensions: names for the variable dimensions, per tensor, in order.
+    """
+
+    def describe(value: onnx.ValueInfoProto) -> TensorSpec:
+        names = iter(dimensions[value.name])
+        tensor = value.type.tensor_type
+        shape = tuple(size.dim_value if size.HasField("dim_value") else next(names) for size in tensor.shape.dim)
+        return TensorSpec(name=value.name, dtype=_DATA_TYPES[tensor.elem_type], shape=shape)
+
+    return GraphTensors(
+        inputs=tuple(describe(value) for value in graph.graph.input),
+        outputs=tuple(describe(value) for value in graph.graph.output),
+    )
+
+
+def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
+    """Writes the model card and the manifest, with fresh fingerprints of all other files; returns what was written."""
+    (directory / MODEL_CARD_FILE).write_text(render_model_card(manifest), encoding="utf-8")
+    names = sorted(path.name for path in directory.iterdir() if path.name != MANIFEST_FILE)
+    complete = manifest.model_copy(update={"files": {name: fingerprint(directory / name) for name in names}})
+    temporary = directory / f".{MANIFEST_FILE}.part"
+    temporary.write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, directory / MANIFEST_FILE)
+    return complete
+
+
+def record_scores(directory: Path, scores: Sequence[Score]) -> Manifest:
+    """Puts scores into an existing bundle's manifest and card; those of the same measurement are replaced.
+
+    Raises:
+        BundleError: there is no valid bundle.
+    """
+    manifest = read_bundle(directory).manifest
+
+    def measurement(score: Score) -> tuple[str, str, str, int | None]:
+        return score.metric, score.data, score.precision, score.beam_size
+
+    new = {measurement(score) for score in scores}
+    kept = tuple(score for score in manifest.scores if measurement(score) not in new)
+    return write_manifest(directory, manifest.model_copy(update={"scores": (*kept, *scores)}))

@@ -1,0 +1,186 @@
+"""From a training run to a bundle: convert, quantise, compare with the trained model, write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from model_export.bundle_writer import describe_graph, staged_directory, write_manifest
+from model_export.config import ExperimentConfig, ModelConfig, ParityLimits
+from model_export.corpus_readers import Corpus
+from model_export.decoder import state_names
+from model_export.graphs import MEMORY_NAMES, Graphs, convert
+from model_export.keras_backend import KerasBackend
+from model_export.parity import as_numbers, check_fp32, check_int8, encode_sources, measure_fp32, measure_int8
+from model_export.quantization import quantize
+from model_export.run_directory import TOKENIZER_FILE, RunDirectory
+from model_export.seq2seq import Seq2Seq
+from service.bundle.manifest import (
+    FORMAT_VERSION,
+    Manifest,
+    PrecisionVariant,
+    SpecialTokenIds,
+    Tensors,
+    TokenizerInfo,
+    Training,
+    TrainingData,
+)
+from service.bundle.normalization import NORMALIZATION
+from service.bundle.reader import read_bundle
+from service.bundle.tensor_contract import initial_name, next_name
+from service.bundle.tokenizer import Tokenizer
+from service.onnx_backend import BackendOptions, OnnxBackend, load_backend
+from service.threads import usable_cpus
+
+PRECISIONS = ("fp32", "int8")
+GRAPH_NAMES = ("encoder", "decoder_step")
+PRODUCERS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "sentencepiece")
+
+
+def export_bundle(
+    run: RunDirectory, dev: Corpus, destination: Path, name: str, precisions: Sequence[str] = PRECISIONS
+) -> Manifest:
+    """Exports the best weights of a run.
+
+    Args:
+        run: a training run.
+        dev: pairs on which the graphs are compared with the trained model.
+        destination: the bundle's directory; replaced if it exists.
+        name: the model's name.
+        precisions: which graphs the bundle keeps; all are made and compared.
+
+    Raises:
+        ParityError: the graphs differ from the model by more than the limits; nothing is written then.
+    """
+    config = run.read_config()
+    model, _ = run.load_model()
+    graphs = make_graphs(model)
+    with staged_directory(destination) as staging:
+        _write_files(staging, run, graphs)
+        manifest = write_manifest(staging, _make_manifest(run, name, graphs, config))
+        parity = measure_parity(staging, model, dev, config.parity)
+        variants = {
+            precision: variant.model_copy(update={"parity": parity[precision]})
+            for precision, variant in manifest.precisions.items()
+            if precision in precisions
+        }
+        for precision in set(PRECISIONS) - set(precisions):
+            for graph in GRAPH_NAMES:
+                (staging / _graph_file(graph, precision)).unlink()
+        return write_manifest(staging, manifest.model_copy(update={"precisions": variants}))
+
+
+def make_graphs(model: Seq2Seq) -> dict[str, Graphs]:
+    """The graphs of every precision."""
+    fp32 = convert(model)
+    bounds = activation_bounds(model.config)
+    return {"fp32": fp32, "int8": Graphs(*(quantize(graph, bounds) for graph in fp32))}
+
+
+def activation_bounds(config: ModelConfig) -> dict[str, float]:
+    """Absolute bounds of the tensors that the graphs exchange.
+
+    A GRU's state is an average of earlier states and tanh outputs, an LSTM's output a product of a sigmoid and a tanh,
+    the attention vector a tanh. An LSTM's cell state has no bound.
+    """
+    bounded = [name for name in state_names(config) if not name.startswith("cell")]
+    return {"memory_values": 1.0} | {name: 1.0 for state in bounded for name in (state, next_name(state))}
+
+
+def measure_parity(bundle_path: Path, model: Seq2Seq, dev: Corpus, limits: ParityLimits) -> dict[str, dict[str, float]]:
+    """Compares the graphs of a bundle with the model; returns the figures by precision.
+
+    Raises:
+        ParityError: a limit is exceeded.
+    """
+    bundle = read_bundle(bundle_path)
+    backends: dict[str, OnnxBackend] = {
+        precision: load_backend(bundle, BackendOptions("cpu", precision, usable_cpus())) for precision in PRECISIONS
+    }
+    ids = bundle.manifest.special_ids
+    sources = encode_sources(dev, bundle.tokenizer)
+    step = max(1, len(sources) // limits.sentences)
+    fp32 = measure_fp32(KerasBackend(model), backends["fp32"], sources[::step], ids, limits.tie_margin)
+    print(fp32)
+    check_fp32(fp32, limits)
+    int8 = measure_int8(backends["fp32"], backends["int8"], dev, bundle.tokenizer, ids)
+    print(int8)
+    check_int8(int8, limits)
+    return {"fp32": as_numbers(fp32), "int8": as_numbers(int8)}
+
+
+def _graph_file(graph: str, precision: str) -> str:
+    return f"{graph}.{precision}.onnx"
+
+
+def _write_files(directory: Path, run: RunDirectory, graphs: Mapping[str, Graphs]) -> None:
+    (directory / TOKENIZER_FILE).write_bytes((run.path / TOKENIZER_FILE).read_bytes())
+    for precision, pair in graphs.items():
+        for graph_name, graph in zip(GRAPH_NAMES, pair, strict=True):
+            onnx.save(graph, directory / _graph_file(graph_name, precision))
+
+
+def _make_manifest(run: RunDirectory, name: str, graphs: Mapping[str, Graphs], config: ExperimentConfig) -> Manifest:
+    facts = run.read_data_facts()
+    tokenizer = run.read_tokenizer()
+    return Manifest(
+        format_version=FORMAT_VERSION,
+        name=name,
+        source_language=facts["source_language"],
+        target_language=facts["target_language"],
+        architecture={**config.model.model_dump(mode="json"), "attention_mechanism": config.model.attention},
+        normalized=True,
+        tokenizer=_tokenizer_info(tokenizer),
+        tensors=_describe_tensors(graphs["fp32"], config.model),
+        memory=MEMORY_NAMES,
+        state=tuple(state_names(config.model)),
+        precisions={
+            precision: PrecisionVariant(
+                encoder=_graph_file("encoder", precision), decoder_step=_graph_file("decoder_step", precision)
+            )
+            for precision in graphs
+        },
+        files={},
+        max_source_tokens=config.training.max_tokens + 1,
+        training=Training(config=config.training.model_dump(mode="json"), data=_training_data(facts, config)),
+        versions={package: version(package) for package in PRODUCERS},
+    )
+
+
+def _tokenizer_info(tokenizer: Tokenizer) -> TokenizerInfo:
+    return TokenizerInfo(
+        file=TOKENIZER_FILE,
+        vocabulary_size=tokenizer.vocabulary_size,
+        normalization=NORMALIZATION,
+        special_ids=SpecialTokenIds(
+            pad=tokenizer.pad_id, bos=tokenizer.bos_id, eos=tokenizer.eos_id, unk=tokenizer.unk_id
+        ),
+    )
+
+
+def _training_data(facts: Mapping[str, Any], config: ExperimentConfig) -> tuple[TrainingData, ...]:
+    return tuple(TrainingData(pairs=facts["train_pairs"], **source.model_dump()) for source in config.data)
+
+
+def _describe_tensors(graphs: Graphs, config: ModelConfig) -> Tensors:
+    states = state_names(config)
+    encoder: dict[str, Sequence[str]] = {
+        "source_ids": ("batch", "source_len"),
+        "source_lengths": ("batch",),
+        **dict.fromkeys(MEMORY_NAMES, ("batch", "source_len")),
+        **{initial_name(name): ("batch",) for name in states},
+    }
+    step: dict[str, Sequence[str]] = {
+        **dict.fromkeys(("input_ids", "forced_ids", "forced_log_probs"), ("rows",)),
+        **dict.fromkeys(("candidate_ids", "candidate_log_probs"), ("rows", "candidates")),
+        **dict.fromkeys(("source_mask", "attention_weights", *MEMORY_NAMES), ("rows", "source_len")),
+        **{name: ("rows",) for state in states for name in (state, next_name(state))},
+        "num_candidates": (),
+    }
+    return Tensors(
+        encoder=describe_graph(graphs.encoder, encoder), decoder_step=describe_graph(graphs.decoder_step, step)
+    )

@@ -1,0 +1,23 @@
+"""`interlinear-export export`: from a run directory to a bundle."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from model_export.corpus_readers import CorpusFormat, read_pairs
+from model_export.export import PRECISIONS, export_bundle
+from model_export.run_directory import RunDirectory
+
+
+def run_export(arguments: Namespace) -> None:
+    """Exports as the command line says, and prints what the bundle holds."""
+    run = RunDirectory(arguments.run)
+    facts = run.read_data_facts()
+    corpus_format = CorpusFormat(source_language=facts["source_language"], target_language=facts["target_language"])
+    dev = read_pairs(arguments.dev, corpus_format, show_progress=False)
+    print(dev.report())
+    name = arguments.name or arguments.output.resolve().name
+    manifest = export_bundle(run, dev, arguments.output, name, arguments.precision or PRECISIONS)
+    for file, entry in manifest.files.items():
+        print(f"{entry.size:>12,} bytes  {file}")
+    print(f"wrote {arguments.output}")

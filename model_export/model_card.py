@@ -1,0 +1,89 @@
+"""`MODEL_CARD.md`: what a bundle's manifest says, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from service.bundle.manifest import Manifest
+
+PREPROCESSING = """\
+Text is normalised in one place that training and serving share (`{normalization}`, `service/bundle/normalization.py`):
+Unicode NFKC except for emoji, typographic apostrophes, quotes and hyphens as ASCII, every run of white space (no-break
+spaces too) as one space, invisible characters removed. Case is kept. The text is then cut into words, and each word
+into subwords by a SentencePiece unigram model of {vocabulary_size:,} pieces shared by both languages; no subword
+crosses a word boundary. Output has plain spaces, also before French `! ? ; :`.
+"""
+
+ALIGNMENTS = """\
+Alignments are attention weights of the decoder: a by-product of translating, not the work of an aligner. They show
+which source words the model looked at, and they may be wrong where the translation is right.
+"""
+
+LIMITS = """\
+Sentences of at most {max_source_tokens} subwords. The model knows the kind of text that it was trained on; expect worse
+elsewhere, and on sentences much longer than those.
+"""
+
+
+def render_model_card(manifest: Manifest) -> str:
+    """Writes the card as Markdown."""
+    sections = [
+        f"# {manifest.name}\n",
+        f"Translates {manifest.source_language} to {manifest.target_language} with an attention encoder-decoder.\n",
+        "## Training data\n",
+        *(_data_line(manifest, index) for index in range(len(manifest.training.data))),
+        "## Preprocessing\n",
+        PREPROCESSING.format(
+            normalization=manifest.tokenizer.normalization, vocabulary_size=manifest.tokenizer.vocabulary_size
+        ),
+        "## Architecture\n",
+        _table(("setting", "value"), ((key, str(value)) for key, value in manifest.architecture.items())),
+        "## Training\n",
+        _table(("setting", "value"), ((key, str(value)) for key, value in manifest.training.config.items())),
+        "## Scores\n",
+        _scores(manifest),
+        "## Agreement of the graphs with the trained model\n",
+        _parity(manifest),
+        "## Alignments\n",
+        ALIGNMENTS,
+        "## Limits\n",
+        LIMITS.format(max_source_tokens=manifest.max_source_tokens),
+    ]
+    return "\n".join(sections)
+
+
+def _data_line(manifest: Manifest, index: int) -> str:
+    data = manifest.training.data[index]
+    return f"{data.attribution}. {data.pairs:,} pairs of {data.name}, from {data.source}. Licence: {data.licence}.\n"
+
+
+def _scores(manifest: Manifest) -> str:
+    if not manifest.scores:
+        return "None recorded.\n"
+    rows = (
+        (
+            score.metric,
+            f"{score.value:.2f}",
+            score.data,
+            score.precision,
+            str(score.beam_size),
+            f"`{score.signature}`",
+            f"`{score.command}`",
+        )
+        for score in manifest.scores
+    )
+    return _table(("metric", "value", "data", "precision", "beam", "signature", "command"), rows)
+
+
+def _parity(manifest: Manifest) -> str:
+    rows = (
+        (precision, name, f"{value:.6g}")
+        for precision, variant in manifest.precisions.items()
+        for name, value in variant.parity.items()
+    )
+    return _table(("precision", "figure", "value"), rows)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)

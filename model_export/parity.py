@@ -1,0 +1,208 @@
+"""How far exported graphs are from the Keras model: measured at export, refused beyond the configured limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from sacrebleu.metrics import BLEU
+from tqdm import tqdm
+
+from model_export.config import ParityLimits
+from model_export.corpus_readers import Corpus
+from model_export.errors import ParityError
+from service.bundle.tokenizer import Tokenizer
+from service.decoding.backend import DecoderRows, Seq2SeqBackend, StepOutput
+from service.decoding.jobs import default_length_limit, pad
+from service.decoding.search import decode
+from service.domain import DecodingJob, DecodingOptions, FloatArray, SpecialIds
+
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Fp32Parity:
+    """fp32 graphs against the Keras model, along the Keras model's own greedy output.
+
+    Attributes:
+        sentences: how many were compared.
+        max_log_prob_difference: over the whole vocabulary and all steps.
+        max_attention_difference: over all attention weights.
+        different_sentences: whose greedy output parts at a step that is no tie.
+        tied_sentences: whose greedy output parts at a tie.
+    """
+
+    sentences: int
+    max_log_prob_difference: float
+    max_attention_difference: float
+    different_sentences: int
+    tied_sentences: int
+
+
+@dataclass(frozen=True)
+class Int8Parity:
+    """int8 graphs against fp32 graphs, greedy: share of identical outputs, and BLEU of both on dev."""
+
+    sentences: int
+    identical_share: float
+    fp32_bleu: float
+    int8_bleu: float
+
+
+def measure_fp32(
+    reference: Seq2SeqBackend,
+    exported: Seq2SeqBackend,
+    sources: Sequence[Sequence[int]],
+    ids: SpecialIds,
+    margin: float,
+) -> Fp32Parity:
+    """Compares two backends step by step.
+
+    Args:
+        reference: the Keras model; its best token is what both are fed next.
+        exported: the graphs.
+        sources: token ids per sentence, end of sentence included.
+        ids: the special token ids.
+        margin: where the reference's two best log-probabilities lie closer than this, either may win.
+    """
+    log_prob, attention, different, tied = 0.0, 0.0, 0, 0
+    for batch in tqdm(list(_batches(sources)), desc="parity fp32", unit="batch"):
+        outcome = _compare_batch(reference, exported, batch, ids, margin)
+        log_prob = max(log_prob, outcome.log_prob)
+        attention = max(attention, outcome.attention)
+        different += int(outcome.different.sum())
+        tied += int((outcome.tied & ~outcome.different).sum())
+    return Fp32Parity(len(sources), log_prob, attention, different, tied)
+
+
+def check_fp32(parity: Fp32Parity, limits: ParityLimits) -> None:
+    """Refuses graphs beyond the limits.
+
+    Raises:
+        ParityError: names the figure and its limit.
+    """
+    for name in ("max_log_prob_difference", "max_attention_difference"):
+        value = getattr(parity, name)
+        if not value <= limits.fp32_max_difference:
+            raise ParityError(f"fp32 graphs: {name} is {value:.2e}, the limit {limits.fp32_max_difference:.0e}")
+    if parity.different_sentences:
+        raise ParityError(f"fp32 graphs: greedy output differs for {parity.different_sentences} of {parity.sentences}")
+
+
+def measure_int8(
+    fp32: Seq2SeqBackend, int8: Seq2SeqBackend, corpus: Corpus, tokenizer: Tokenizer, ids: SpecialIds
+) -> Int8Parity:
+    """Decodes a corpus greedily with both graphs, compares the outputs and scores both against the corpus."""
+    sources = encode_sources(corpus, tokenizer)
+    outputs = [_greedy(backend, sources, ids, name) for name, backend in (("fp32", fp32), ("int8", int8))]
+    identical = sum(one == other for one, other in zip(*outputs, strict=True)) / len(sources)
+    references = [pair.target for pair in corpus.pairs]
+    bleu = [
+        BLEU().corpus_score([tokenizer.decode(ids).text for ids in output], [references]).score for output in outputs
+    ]
+    return Int8Parity(len(sources), identical, *bleu)
+
+
+def encode_sources(corpus: Corpus, tokenizer: Tokenizer) -> list[list[int]]:
+    """The source sides as ids, end of sentence included."""
+    return [[*tokenizer.encode_ids(pair.source), tokenizer.eos_id] for pair in corpus.pairs]
+
+
+def check_int8(parity: Int8Parity, limits: ParityLimits) -> None:
+    """Refuses graphs beyond the limits.
+
+    Raises:
+        ParityError: names the figure and its limit.
+    """
+    if parity.identical_share < limits.int8_min_identical:
+        raise ParityError(
+            f"int8 graphs: {parity.identical_share:.1%} of the greedy outputs equal fp32, "
+            f"the limit is {limits.int8_min_identical:.0%}"
+        )
+    loss = parity.fp32_bleu - parity.int8_bleu
+    if loss > limits.int8_max_bleu_loss:
+        raise ParityError(
+            f"int8 graphs: BLEU on dev is {loss:.2f} lower than fp32, the limit {limits.int8_max_bleu_loss}"
+        )
+
+
+def as_numbers(parity: Fp32Parity | Int8Parity) -> dict[str, float]:
+    """The figures as the manifest holds them."""
+    return {name: float(value) for name, value in asdict(parity).items()}
+
+
+@dataclass
+class _BatchOutcome:
+    """Largest differences in a batch, and which of its sentences parted, bool (batch,)."""
+
+    log_prob: float
+    attention: float
+    different: np.ndarray
+    tied: np.ndarray
+
+
+def _compare_batch(
+    reference: Seq2SeqBackend, exported: Seq2SeqBackend, sources: list[Sequence[int]], ids: SpecialIds, margin: float
+) -> _BatchOutcome:
+    lengths = np.array([len(source) for source in sources], dtype=np.int32)
+    source_ids = pad(sources, ids.pad)
+    rows = [backend.encode(source_ids, lengths) for backend in (reference, exported)]
+    tokens = np.full(len(sources), ids.bos, dtype=np.int32)
+    live = np.ones(len(sources), dtype=bool)
+    outcome = _BatchOutcome(0.0, 0.0, np.zeros(len(sources), dtype=bool), np.zeros(len(sources), dtype=bool))
+    limit = default_length_limit(int(lengths.max()))
+    for _ in range(limit):
+        size = reference.vocabulary_size
+        outputs = [
+            backend.decode_step(tokens, row, tokens, size)
+            for backend, row in zip((reference, exported), rows, strict=True)
+        ]
+        _compare_step(outputs, live, margin, outcome)
+        rows = [
+            DecoderRows(row.memory, row.source_mask, output.state) for row, output in zip(rows, outputs, strict=True)
+        ]
+        tokens = outputs[0].candidate_ids[:, 0].astype(np.int32)
+        live &= tokens != ids.eos
+        if not live.any():
+            break
+    return outcome
+
+
+def _compare_step(outputs: list[StepOutput], live: np.ndarray, margin: float, outcome: _BatchOutcome) -> None:
+    expected, found = (_by_id(output) for output in outputs)
+    outcome.log_prob = max(outcome.log_prob, float(np.abs(expected - found)[live].max()))
+    attention = np.abs(outputs[0].attention_weights - outputs[1].attention_weights)
+    outcome.attention = max(outcome.attention, float(attention[live].max()))
+    best = outputs[0].candidate_log_probs
+    parted = live & (outputs[0].candidate_ids[:, 0] != outputs[1].candidate_ids[:, 0])
+    tie = best[:, 0] - best[:, 1] < margin
+    outcome.different |= parted & ~tie
+    outcome.tied |= parted & tie
+
+
+def _by_id(output: StepOutput) -> FloatArray:
+    """Log-probabilities (rows, vocabulary) in the order of ids."""
+    by_id = np.empty_like(output.candidate_log_probs)
+    np.put_along_axis(by_id, output.candidate_ids.astype(np.int64), output.candidate_log_probs, axis=-1)
+    return by_id
+
+
+def _greedy(
+    backend: Seq2SeqBackend, sources: Sequence[Sequence[int]], ids: SpecialIds, name: str
+) -> list[tuple[int, ...]]:
+    order = sorted(range(len(sources)), key=lambda index: len(sources[index]))
+    outputs: dict[int, tuple[int, ...]] = {}
+    options = DecodingOptions(beam_size=1)
+    for start in tqdm(range(0, len(order), BATCH_SIZE), desc=f"greedy {name}", unit="batch"):
+        members = order[start : start + BATCH_SIZE]
+        jobs = [DecodingJob(tuple(sources[index]), options) for index in members]
+        for index, hypotheses in zip(members, decode(backend, jobs, ids), strict=True):
+            outputs[index] = hypotheses[0].target_ids
+    return [outputs[index] for index in range(len(sources))]
+
+
+def _batches(sources: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    by_length = sorted(sources, key=len)
+    for start in range(0, len(by_length), BATCH_SIZE):
+        yield by_length[start : start + BATCH_SIZE]

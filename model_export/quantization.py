@@ -1,0 +1,221 @@
+"""8-bit graphs from fp32 graphs, with activation scales that are fixed at export.
+
+Matrix products with a constant matrix become `MatMulInteger`. Their activations are bounded by construction (tanh
+outputs, gated states, averages of them, known embeddings), so the scale follows from the bound alone: nothing is
+calibrated, nothing saturates, and a row's result does not depend on the rows beside it. Weights get one scale per
+output column. Embedding tables get one scale per row. Weights of recurrent nodes, for which ONNX has no 8-bit form,
+and of products whose input has no known bound, are stored in 8 bits and expanded when the graph is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import helper, numpy_helper
+
+Array = npt.NDArray[Any]
+
+# Kernels without VNNI add pairs of unsigned x signed products in 16 bits. With |weight| <= 64 no pair can exceed
+# 2 * 255 * 64 = 32,640 < 32,767, so every processor gives the same result.
+WEIGHT_LIMIT_IN_PRODUCTS = 64
+WEIGHT_LIMIT = 127
+ACTIVATION_LIMIT = 127
+ACTIVATION_ZERO_POINT = 128
+
+BOUNDED_BY_ONE = {"Tanh", "Sigmoid", "Softmax", "Erf", "GRU", "LSTM"}
+BOUND_OF_FIRST_INPUT = {
+    "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Expand", "Gather", "Neg"
+}  # fmt: skip
+RECURRENT_WEIGHT_INPUTS = (1, 2)
+
+
+class ActivationBounds:
+    """Upper bounds of absolute values, derived backwards through the graph.
+
+    Args:
+        graph: the fp32 graph.
+        known: bounds of tensors whose producer the rules below cannot see through, such as decoder states.
+    """
+
+    def __init__(self, graph: onnx.GraphProto, known: Mapping[str, float]) -> None:
+        self._known = known
+        self._producers = {output: node for node in graph.node for output in node.output}
+        self._constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+    def bound(self, tensor: str) -> float | None:
+        """The bound of one tensor, or None if the rules give none."""
+        if tensor in self._known:
+            return self._known[tensor]
+        if tensor in self._constants:
+            return float(np.max(np.abs(self._constants[tensor]), initial=0.0))
+        node = self._producers.get(tensor)
+        return None if node is None else self._bound_of_output(node)
+
+    def _bound_of_output(self, node: onnx.NodeProto) -> float | None:
+        if node.op_type in BOUNDED_BY_ONE:
+            return 1.0
+        if node.op_type == "Cast":
+            return self._bound_of_cast(node)
+        if node.op_type in BOUND_OF_FIRST_INPUT:
+            return self.bound(node.input[0])
+        if node.op_type == "MatMul":  # rows of a softmax average the rows of the other side
+            weights = self._through(node.input[0], {"Unsqueeze", "Reshape"})
+            return self.bound(node.input[1]) if weights is not None and weights.op_type == "Softmax" else None
+        return self._combine(node)
+
+    def _combine(self, node: onnx.NodeProto) -> float | None:
+        combinations: dict[str, Callable[[list[float]], float]] = {
+            "Concat": max,
+            "Mul": _product,
+            "Add": sum,
+            "Sub": sum,
+        }
+        bounds = [self.bound(name) for name in node.input]
+        present = [bound for bound in bounds if bound is not None]
+        if node.op_type not in combinations or len(present) < len(bounds):
+            return None
+        return combinations[node.op_type](present)
+
+    def _bound_of_cast(self, node: onnx.NodeProto) -> float | None:
+        source = self._producers.get(node.input[0])
+        is_boolean = source is not None and source.op_type in {"Less", "LessOrEqual", "Not", "And", "Or", "Equal"}
+        return 1.0 if is_boolean else self.bound(node.input[0])
+
+    def _through(self, tensor: str, operations: set[str]) -> onnx.NodeProto | None:
+        node = self._producers.get(tensor)
+        while node is not None and node.op_type in operations:
+            node = self._producers.get(node.input[0])
+        return node
+
+
+def _product(factors: list[float]) -> float:
+    return float(np.prod(factors))
+
+
+def quantize(model: onnx.ModelProto, known_bounds: Mapping[str, float]) -> onnx.ModelProto:
+    """Returns an 8-bit copy of an fp32 graph with the same inputs and outputs.
+
+    Args:
+        model: as `model_export.graphs.convert` returns it.
+        known_bounds: absolute bounds of named tensors, in particular of the decoder's states.
+    """
+    quantized = onnx.ModelProto()
+    quantized.CopyFrom(model)
+    rewriter = _Rewriter(quantized.graph, ActivationBounds(model.graph, known_bounds))
+    rewriter.rewrite()
+    onnx.checker.check_model(quantized)
+    return quantized
+
+
+class _Rewriter:
+    """Replaces nodes one by one; drops the fp32 constants that nothing reads any more."""
+
+    def __init__(self, graph: onnx.GraphProto, bounds: ActivationBounds) -> None:
+        self._graph = graph
+        self._bounds = bounds
+        self._constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self._nodes: list[onnx.NodeProto] = []
+        self._added: dict[str, Array] = {}
+
+    def rewrite(self) -> None:
+        """Rewrites the whole graph in place."""
+        for node in self._graph.node:
+            if node.op_type == "MatMul" and self._is_matrix(node.input[1]):
+                self._rewrite_product(node)
+            elif node.op_type == "Gather" and self._is_matrix(node.input[0]):
+                self._rewrite_lookup(node)
+            elif node.op_type in {"GRU", "LSTM"}:
+                for position in RECURRENT_WEIGHT_INPUTS:
+                    node.input[position] = self._expanded(node.input[position], axis=1)
+                self._nodes.append(node)
+            else:
+                self._nodes.append(node)
+        self._finish()
+
+    def _is_matrix(self, name: str) -> bool:
+        constant = self._constants.get(name)
+        return constant is not None and constant.ndim == 2 and constant.dtype == np.float32
+
+    def _rewrite_product(self, node: onnx.NodeProto) -> None:
+        bound = self._bounds.bound(node.input[0])
+        if bound is None:
+            node.input[1] = self._expanded(node.input[1], axis=1)
+            self._nodes.append(node)
+            return
+        weights, scales = quantize_along(self._constants[node.input[1]], axis=1, limit=WEIGHT_LIMIT_IN_PRODUCTS)
+        name, activation_scale = node.output[0], np.float32(bound / ACTIVATION_LIMIT)
+        zero_point = self._constant("activation_zero_point", np.array(ACTIVATION_ZERO_POINT, dtype=np.uint8))
+        scale = self._constant(f"{name}_activation_scale", np.array(activation_scale))
+        activation = self._add("QuantizeLinear", [node.input[0], scale, zero_point], f"{name}_quantized")
+        kernel = self._constant(f"{node.input[1]}_int8", weights)
+        product = self._add("MatMulInteger", [activation, kernel, zero_point], f"{name}_integer")
+        as_float = self._add("Cast", [product], f"{name}_float", ("to", onnx.TensorProto.FLOAT))
+        factors = self._constant(f"{name}_scale", (scales * activation_scale).astype(np.float32))
+        self._add("Mul", [as_float, factors], name)
+
+    def _rewrite_lookup(self, node: onnx.NodeProto) -> None:
+        table, scales = quantize_along(self._constants[node.input[0]], axis=0, limit=WEIGHT_LIMIT)
+        name = node.output[0]
+        rows = self._add("Gather", [self._constant(f"{node.input[0]}_int8", table), node.input[1]], f"{name}_int8")
+        as_float = self._add("Cast", [rows], f"{name}_float", ("to", onnx.TensorProto.FLOAT))
+        scale_table = self._constant(f"{node.input[0]}_scales", scales[:, None])
+        row_scales = self._add("Gather", [scale_table, node.input[1]], f"{name}_scales")
+        self._add("Mul", [as_float, row_scales], name)
+
+    def _expanded(self, constant: str, axis: int) -> str:
+        """Stores a constant in 8 bits behind a DequantizeLinear, which onnxruntime folds at load."""
+        name = f"{constant}_expanded"
+        if not any(name in node.output for node in self._nodes):
+            weights, scales = quantize_along(self._constants[constant], axis, limit=WEIGHT_LIMIT)
+            inputs = [
+                self._constant(f"{constant}_int8_expanded", weights),
+                self._constant(f"{constant}_scales", scales),
+            ]
+            self._add("DequantizeLinear", inputs, name, ("axis", axis))
+        return name
+
+    def _constant(self, name: str, value: Array) -> str:
+        self._added[name] = value
+        return name
+
+    def _add(self, operation: str, inputs: list[str], output: str, attribute: tuple[str, int] | None = None) -> str:
+        node = helper.make_node(operation, inputs, [output], name=output)
+        if attribute is not None:
+            node.attribute.append(helper.make_attribute(*attribute))
+        self._nodes.append(node)
+        return output
+
+    def _finish(self) -> None:
+        read = {name for node in self._nodes for name in node.input}
+        constants = {**self._constants, **self._added}
+        del self._graph.node[:]
+        self._graph.node.extend(self._nodes)
+        del self._graph.initializer[:]
+        self._graph.initializer.extend(
+            numpy_helper.from_array(np.ascontiguousarray(value), name)
+            for name, value in constants.items()
+            if name in read
+        )
+
+
+def quantize_along(weights: Array, axis: int, limit: int) -> tuple[Array, npt.NDArray[np.float32]]:
+    """Rounds weights symmetrically, with one scale per index of `axis`.
+
+    Args:
+        weights: float32, any shape.
+        axis: the axis that keeps its own scales.
+        limit: largest absolute integer used.
+
+    Returns:
+        int8 weights of the same shape, and float32 scales (weights.shape[axis],) with weights ~ integers * scale.
+    """
+    others = tuple(index for index in range(weights.ndim) if index != axis)
+    largest = np.max(np.abs(weights), axis=others)
+    scales = np.where(largest > 0, largest, 1.0).astype(np.float32) / np.float32(limit)
+    shape = [-1 if index == axis else 1 for index in range(weights.ndim)]
+    integers = np.clip(np.rint(weights / scales.reshape(shape)), -limit, limit)
+    return integers.astype(np.int8), scales

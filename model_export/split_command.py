@@ -1,0 +1,29 @@
+"""`interlinear-export split`: from one raw file to train, dev and test."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+
+from model_export.corpus_readers import CorpusFormat, read_pairs
+from model_export.errors import DataError
+from model_export.splitting import PARTS, split_pairs, write_split
+
+
+def run_split(arguments: Namespace) -> None:
+    """Splits as the command line says, and prints what went where."""
+    corpus = read_pairs([arguments.file], CorpusFormat(columns=arguments.columns), show_progress=True)
+    print(corpus.report())
+    split = split_pairs(corpus.pairs, _read_excluded(arguments.exclude))
+    paths = write_split(split, arguments.output, arguments.name or arguments.file.stem)
+    for part in PARTS:
+        print(f"{len(split.part(part)):>9,} pairs  {paths[part]}")
+
+
+def _read_excluded(path: Path | None) -> list[str]:
+    if path is None:
+        return []
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read: {error}") from error

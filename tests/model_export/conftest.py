@@ -1,0 +1,27 @@
+"""What the tests of building models share: quiet Keras on TensorFlow, and one model that really was trained."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+# Read once, when Keras and TensorFlow are imported. Shapes here are tiny: more threads cost more than they give.
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+
+if TYPE_CHECKING:
+    from model_export.run_directory import RunDirectory
+
+
+@pytest.fixture(scope="session")
+def reversing_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run directory with a model that was trained, through the command line, to reverse sentences."""
+    from tests.reversing_task import train_reverser
+
+    directory: Path = tmp_path_factory.mktemp("reversing")
+    return train_reverser(directory)

@@ -1,0 +1,165 @@
+"""Configuration files: what is written comes back, and what is wrong is named by file and field."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import ValidationError
+
+from model_export.attention import MECHANISMS
+from model_export.config import (
+    DataSource,
+    ExperimentConfig,
+    ModelConfig,
+    ParityLimits,
+    TrainConfig,
+    read_config,
+    save_config,
+)
+from model_export.errors import ConfigError
+
+UNUSUAL = ExperimentConfig(
+    model=ModelConfig(cell="lstm", units=30, encoder_layers=2, bidirectional=False, attention="luong", dropout=0.35),
+    training=TrainConfig(seed=9, learning_rate=3e-4, label_smoothing=0.0),
+    parity=ParityLimits(sentences=300, tie_margin=2e-4),
+    data=(DataSource(name="Brèves", licence="CC0", attribution="nobody", source="own"),),
+)
+UNUSUAL_YAML = """
+model: {cell: lstm, units: 30, encoder_layers: 2, bidirectional: false, attention: luong, dropout: 0.35}
+training: {seed: 9, learning_rate: 0.0003, label_smoothing: 0}
+parity: {sentences: 300, tie_margin: 0.0002}
+data:
+- {name: Brèves, licence: CC0, attribution: nobody, source: own}
+"""
+UNUSUAL_TOML = """
+[model]
+cell = "lstm"
+units = 30
+encoder_layers = 2
+bidirectional = false
+attention = "luong"
+dropout = 0.35
+[training]
+seed = 9
+learning_rate = 3e-4
+label_smoothing = 0.0
+[parity]
+sentences = 300
+tie_margin = 2e-4
+[[data]]
+name = "Brèves"
+licence = "CC0"
+attribution = "nobody"
+source = "own"
+"""
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
+    save_config(UNUSUAL, tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml") == UNUSUAL
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.yaml", UNUSUAL_YAML), ("a.yml", UNUSUAL_YAML), ("a.toml", UNUSUAL_TOML)])
+def test_yaml_and_toml_say_the_same(tmp_path: Path, name: str, text: str) -> None:
+    assert read_config(write(tmp_path / name, text)) == UNUSUAL
+
+
+@pytest.mark.parametrize("name", ["empty.yaml", "empty.toml"])
+def test_an_empty_file_means_the_defaults(tmp_path: Path, name: str) -> None:
+    assert read_config(write(tmp_path / name, "")) == ExperimentConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        ("model: {unit: 64}", "model.unit"),
+        ("training: {epochs: 0}", "training.epochs"),
+        ("training: {learning_rate: fast}", "training.learning_rate"),
+        ("model: {cell: rnn}", "model.cell"),
+        ("model: {attention: bahdanaw}", "model.attention"),
+        ("model: {dropout: 1.0}", "model.dropout"),
+        ("parity: {int8_min_identical: 90}", "parity.int8_min_identical"),
+        ("trainin: {epochs: 3}", "trainin"),
+        ("model: [gru]", "model"),
+        ("data: [{name: a, licence: b, source: c}]", "data.0.attribution"),
+        ("- gru", "file"),
+    ],
+)
+def test_a_wrong_value_is_named_by_file_and_field(tmp_path: Path, text: str, field: str) -> None:
+    path = write(tmp_path / "wrong.yaml", text)
+    with pytest.raises(ConfigError, match=f"^{re.escape(f'{path}: {field}: ')}"):
+        read_config(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("broken.yaml", b"model: {", "is no valid yaml"),
+        ("broken.toml", b"[model", "is no valid toml"),
+        ("latin.yaml", b"model: {cell: gr\xfc}", "is no valid yaml"),
+        ("config.json", b"{}", "unknown suffix '.json'; use .yaml, .yml or .toml"),
+    ],
+)
+def test_a_file_that_cannot_be_parsed_is_one_clear_line(
+    tmp_path: Path, name: str, content: bytes, problem: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=re.escape(f"{path}: {problem}")) as caught:
+        read_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="missing.yaml: cannot be read: No such file"):
+        read_config(tmp_path / "missing.yaml")
+
+
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"units": 7}, "units: 7 is odd"),
+        ({"embedding_dim": 8, "attention_layer_size": 6}, "attention_layer_size: 6 differs from embedding_dim 8"),
+        ({"units": 8, "attention": "luong", "attention_units": 6}, r"width units \(8\) and keys of width 6"),
+    ],
+)
+def test_widths_that_cannot_be_wired_together_are_refused(values: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        ModelConfig.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"units": 7, "bidirectional": False},
+        {"embedding_dim": 8, "attention_layer_size": 6, "tied_embeddings": False},
+        {"units": 8, "attention": "luong", "attention_units": 8},
+        {"units": 8, "attention": "bahdanau", "attention_units": 6},
+    ],
+)
+def test_widths_that_fit_are_accepted(values: dict[str, object]) -> None:
+    ModelConfig.model_validate(values)
+
+
+def test_widths_left_open_follow_the_others() -> None:
+    config = ModelConfig(embedding_dim=10, units=12)
+    assert (config.key_dim, config.attention_vector_dim) == (12, 10)
+    config = ModelConfig(embedding_dim=10, units=12, attention_units=4, attention_layer_size=6, tied_embeddings=False)
+    assert (config.key_dim, config.attention_vector_dim) == (4, 6)
+
+
+def test_every_attention_mechanism_can_be_configured_and_no_other() -> None:
+    assert set(get_args(ModelConfig.model_fields["attention"].annotation)) == set(MECHANISMS)
+
+
+def test_a_configuration_does_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        ModelConfig().units = 3  # type: ignore[misc]

@@ -1,0 +1,95 @@
+"""The decoder: one step at a time and whole sequences are the same thing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from model_export.config import ModelConfig
+from model_export.decoder import Decoder, DecoderState, flatten_state, state_names, unflatten_state
+from tests.model_export.tiny_models import SOURCE_MASK, as_numpy, random_array, randomize, tiny_config
+
+ENCODED = random_array(3, 5, 6) * SOURCE_MASK[:, :, None]
+EMBEDDED = random_array(3, 4, 5, seed=1)  # four target tokens
+ARCHITECTURES = [
+    {"cell": "gru"},
+    {"cell": "lstm"},
+    {"cell": "gru", "decoder_layers": 2, "attention": "luong"},
+    {"cell": "lstm", "decoder_layers": 2, "attention_units": 3},
+]
+
+
+def make_decoder(config: ModelConfig) -> Decoder:
+    decoder = Decoder(config)
+    decoder.build()
+    randomize(decoder.trainable_variables)
+    return decoder
+
+
+def arrays_of(state: DecoderState) -> list[Any]:
+    return [as_numpy(array) for array in keras.tree.flatten(state)]
+
+
+@pytest.mark.parametrize("changes", ARCHITECTURES, ids=str)
+def test_a_whole_sequence_equals_single_steps(changes: dict[str, Any]) -> None:
+    decoder = make_decoder(tiny_config(**changes))
+    memory, state = decoder.prepare(ENCODED, SOURCE_MASK)
+    together = arrays_of(decoder(EMBEDDED, state, memory))
+    for position in range(4):
+        state = decoder.step(EMBEDDED[:, position], state, memory)
+        for array, expected in zip(together, arrays_of(state), strict=True):
+            np.testing.assert_allclose(array[:, position], expected, atol=1e-6)
+
+
+def test_a_step_follows_its_three_formulas() -> None:
+    decoder = make_decoder(tiny_config(cell="gru"))
+    memory, state = decoder.prepare(ENCODED, SOURCE_MASK)
+    state = decoder.step(EMBEDDED[:, 0], state, memory)  # so that the attention vector is not zero
+    after = decoder.step(EMBEDDED[:, 1], state, memory)
+    inputs = np.concatenate([EMBEDDED[:, 1], as_numpy(state.attention)], axis=1)
+    hidden = gru_by_hand(decoder.cells[0], inputs, as_numpy(state.cells[0][0]))
+    context = np.einsum("bs,bsd->bd", as_numpy(after.alignments), ENCODED)
+    attention = np.tanh(np.concatenate([hidden, context], axis=1) @ as_numpy(decoder.attention_layer.kernel))
+    np.testing.assert_allclose(as_numpy(after.cells[0][0]), hidden, atol=1e-6)
+    np.testing.assert_allclose(as_numpy(after.attention), attention, atol=1e-5)
+
+
+def gru_by_hand(cell: Any, inputs: Any, hidden: Any) -> Any:
+    """Cho et al. 2014, with the reset gate after the recurrent product."""
+    input_bias, recurrent_bias = as_numpy(cell.bias)
+    of_input = np.split(inputs @ as_numpy(cell.kernel) + input_bias, 3, axis=1)
+    of_state = np.split(hidden @ as_numpy(cell.recurrent_kernel) + recurrent_bias, 3, axis=1)
+    update, reset = (1 / (1 + np.exp(-of_input[gate] - of_state[gate])) for gate in (0, 1))
+    candidate = np.tanh(of_input[2] + reset * of_state[2])
+    return update * hidden + (1 - update) * candidate
+
+
+def test_the_first_state_comes_from_the_mean_of_the_real_positions() -> None:
+    decoder = make_decoder(tiny_config(cell="lstm", decoder_layers=2))
+    _, state = decoder.prepare(ENCODED, SOURCE_MASK)
+    mean = np.stack([row[mask].mean(axis=0) for row, mask in zip(ENCODED, SOURCE_MASK, strict=True)])
+    for (hidden, cell), bridge in zip(state.cells, decoder.bridges, strict=True):
+        expected = np.tanh(mean @ as_numpy(bridge.kernel) + as_numpy(bridge.bias))
+        np.testing.assert_allclose(as_numpy(hidden), expected, atol=1e-6)
+        assert not as_numpy(cell).any()
+    assert not as_numpy(state.attention).any()
+
+
+@pytest.mark.parametrize(
+    ("cell", "names"),
+    [
+        ("gru", ["hidden_0", "hidden_1", "attention_vector"]),
+        ("lstm", ["hidden_0", "cell_0", "hidden_1", "cell_1", "attention_vector"]),
+    ],
+)
+def test_the_state_lies_flat_in_the_order_of_its_names(cell: str, names: list[str]) -> None:
+    config = tiny_config(cell=cell, decoder_layers=2)
+    assert state_names(config) == names
+    flat = list(range(len(names)))  # any objects will do
+    state = unflatten_state(config, flat)
+    assert [len(part) for part in state.cells] == [2 if cell == "lstm" else 1] * 2
+    assert (state.attention, state.mechanism) == (flat[-1], ())
+    assert flatten_state(state) == flat

@@ -1,0 +1,116 @@
+"""The whole model: what it predicts depends on the source and on earlier target tokens, and on nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model_export.seq2seq import Seq2Seq
+from tests.model_export.tiny_models import (
+    SOURCE_IDS,
+    SOURCE_LENGTHS,
+    TARGET_INPUTS,
+    as_numpy,
+    forward,
+    tiny_config,
+    tiny_model,
+)
+
+UNTIED = {"tied_embeddings": False, "attention_layer_size": 4, "attention_units": 3}
+ARCHITECTURES = [
+    {"cell": "gru"},
+    {"cell": "lstm", "decoder_layers": 2, "encoder_layers": 2, "attention": "luong"},
+    {"cell": "gru", "bidirectional": False, **UNTIED},
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*softmax over axis -1:UserWarning")  # Keras doubts a source of one token
+@pytest.mark.parametrize("changes", ARCHITECTURES, ids=str)
+def test_padding_and_neighbours_change_nothing(changes: dict[str, Any]) -> None:
+    model = tiny_model(tiny_config(**changes))
+    batched = forward(model, SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS)
+    assert batched.shape == (3, 4, 11)
+    for row, length in enumerate(SOURCE_LENGTHS):
+        one = slice(row, row + 1)
+        single = forward(model, SOURCE_IDS[one, :length], SOURCE_LENGTHS[one], TARGET_INPUTS[one])
+        np.testing.assert_allclose(batched[row], single[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", ARCHITECTURES, ids=str)
+def test_teacher_forcing_equals_decoding_step_by_step(changes: dict[str, Any]) -> None:
+    model = tiny_model(tiny_config(**changes))
+    logits = forward(model, SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS)
+    memory, state = model.encode(SOURCE_IDS, SOURCE_LENGTHS)
+    for position in range(TARGET_INPUTS.shape[1]):
+        state = model.decoder.step(model.embed_target(TARGET_INPUTS[:, position]), state, memory)
+        np.testing.assert_allclose(logits[:, position], as_numpy(model.project_output(state.attention)), atol=1e-5)
+
+
+def test_predictions_do_not_look_ahead() -> None:
+    model = tiny_model(tiny_config())
+    other = TARGET_INPUTS.copy()
+    other[:, 2] = 3
+    before, after = (forward(model, SOURCE_IDS, SOURCE_LENGTHS, target) for target in (TARGET_INPUTS, other))
+    np.testing.assert_array_equal(before[:, :2], after[:, :2])
+    assert np.abs(before[:, 2:] - after[:, 2:]).max() > 1e-3
+
+
+# Vocabulary 11, embedding 5, encoder 2 x 3 units, decoder 6 units, keys 6, attention vector 5.
+GRU_ENCODER = 2 * 3 * (3 * (5 + 3) + 2 * 3)  # directions x gates x (kernels + two biases)
+GRU_DECODER = 3 * 6 * (5 + 5 + 6 + 2)
+ATTENTION = 6 * 6 + 6 * 6 + 6  # memory layer, query layer, v
+BRIDGE = 6 * 6 + 6
+
+
+def test_tied_embeddings_are_one_matrix() -> None:
+    model = Seq2Seq(tiny_config())
+    assert model.source_embedding is model.target_embedding is model.output_kernel
+    assert model.count_params() == 11 * 5 + 11 + GRU_ENCODER + GRU_DECODER + ATTENTION + BRIDGE + 12 * 5
+
+
+def test_untied_embeddings_are_three() -> None:
+    model = Seq2Seq(tiny_config(tied_embeddings=False))
+    assert model.count_params() - Seq2Seq(tiny_config()).count_params() == 2 * 11 * 5
+    assert len({id(table) for table in (model.source_embedding, model.target_embedding, model.output_kernel)}) == 3
+
+
+def test_embeddings_start_at_unit_variance() -> None:
+    model = Seq2Seq(tiny_config(vocabulary_size=400, embedding_dim=64))
+    assert as_numpy(model.embed_target(np.arange(400))).std() == pytest.approx(1.0, abs=0.02)
+
+
+def test_dropout_acts_in_training_only() -> None:
+    model = tiny_model(tiny_config(dropout=0.5))
+    inputs = {"source_ids": SOURCE_IDS, "source_lengths": SOURCE_LENGTHS, "target_inputs": TARGET_INPUTS}
+    undisturbed = forward(tiny_model(tiny_config(dropout=0.0)), SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS)
+    np.testing.assert_array_equal(as_numpy(model(inputs)), undisturbed)
+    once, again = (as_numpy(model(inputs, training=True)) for _ in range(2))
+    assert np.abs(once - undisturbed).max() > 0.01
+    assert np.abs(once - again).max() > 0.01
+
+
+def test_a_model_needs_its_vocabulary_size() -> None:
+    with pytest.raises(ValueError, match="vocabulary_size"):
+        Seq2Seq(tiny_config(vocabulary_size=0))
+
+
+OTHER_BACKEND = """
+import sys
+import numpy as np
+from tests.model_export.tiny_models import SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS, forward, tiny_config, tiny_model
+model = tiny_model(tiny_config(encoder_layers=2, decoder_layers=2))
+np.save(sys.argv[1], forward(model, SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS))
+"""
+
+
+def test_another_keras_backend_computes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "numpy")
+    subprocess.run([sys.executable, "-c", OTHER_BACKEND, str(tmp_path / "logits.npy")], check=True, cwd=Path.cwd())
+    model = tiny_model(tiny_config(encoder_layers=2, decoder_layers=2))
+    expected = forward(model, SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS)
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, atol=1e-5)
