@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx
 
+from model_export.errors import ConfigError
 from model_export.model_card import render_model_card
 from service.bundle.manifest import MANIFEST_FILE, DataType, GraphTensors, Manifest, Score, TensorSpec
 from service.bundle.reader import read_bundle
@@ -27,7 +28,14 @@ _DATA_TYPES: Mapping[int, DataType] = {
 
 @contextmanager
 def staged_directory(destination: Path) -> Iterator[Path]:
-    """Gives an empty directory beside `destination` that takes its place if the block ends without an error."""
+    """Gives an empty directory beside `destination` that takes its place if the block ends without an error.
+
+    Raises:
+        ConfigError: `destination` is there and is no bundle, so replacing it would destroy something else.
+    """
+    destination = destination.resolve()
+    if destination.exists() and not _may_be_replaced(destination):
+        raise ConfigError(f"{destination}: is there and is no bundle; choose another --output")
     staging = destination.with_name(f".{destination.name}.part")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -41,6 +49,10 @@ def staged_directory(destination: Path) -> Iterator[Path]:
         shutil.rmtree(replaced, ignore_errors=True)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _may_be_replaced(path: Path) -> bool:
+    return path.is_dir() and ((path / MANIFEST_FILE).exists() or not any(path.iterdir()))
 
 
 def describe_graph(graph: onnx.ModelProto, dimensions: Mapping[str, Sequence[str]]) -> GraphTensors:

@@ -15,6 +15,8 @@ import numpy as np
 from model_export.errors import CheckpointError
 
 PROGRESS_ENTRY = "progress"
+# What numpy and zipfile raise on broken files; RuntimeError where a flag or version of the archive is wrong.
+DAMAGE = (ValueError, KeyError, EOFError, TypeError, RuntimeError, zipfile.BadZipFile)
 
 
 def save_variables(path: Path, variables: Sequence[Any], progress: dict[str, Any] | None = None) -> None:
@@ -43,12 +45,12 @@ def load_variables(path: Path, variables: Sequence[Any]) -> dict[str, Any]:
         CheckpointError: the file is missing, unreadable, or holds other names or shapes; nothing is assigned then.
     """
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as file, np.load(file) as archive:
             arrays = {name: archive[name] for name in archive.files}
         progress: dict[str, Any] = json.loads(arrays.pop(PROGRESS_ENTRY).tobytes())
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such checkpoint") from error
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (*DAMAGE, OSError) as error:
         raise CheckpointError(f"{path}: is damaged: {error}") from error
     named = _named(variables)
     expected = {name: tuple(variable.shape) for name, variable in named.items()}

@@ -14,18 +14,25 @@ from service.errors import InterlinearError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one subcommand; returns the exit code (0 done, 1 failed, 2 wrong usage)."""
+    """Runs one subcommand; returns the exit code (0 done, 1 failed, 2 wrong usage, 130 interrupted)."""
     arguments = make_parser().parse_args(argv)
     try:
         _prepare_keras(arguments)
         _find_command(arguments.command)(arguments)
     except (ExportError, InterlinearError) as error:
-        print(f"interlinear-export: {error}", file=sys.stderr)
-        return 1
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except ModuleNotFoundError as error:
+        return _fail(f"{error.name} is not installed; run: pip install 'interlinear[export]'")
     except KeyboardInterrupt:
-        print("interlinear-export: interrupted; go on with --resume", file=sys.stderr)
-        return 130
+        return _fail("interrupted; go on with --resume" if hasattr(arguments, "resume") else "interrupted", 130)
     return 0
+
+
+def _fail(message: str, exit_code: int = 1) -> int:
+    print(f"interlinear-export: {message}", file=sys.stderr)
+    return exit_code
 
 
 def make_parser() -> argparse.ArgumentParser:

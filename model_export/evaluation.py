@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sacrebleu.metrics import BLEU, CHRF
 from tqdm import tqdm
 
 from model_export.corpus_readers import Corpus
+from model_export.run_directory import RunDirectory
+from service.bundle.reader import read_bundle
 from service.bundle.tokenizer import Tokenizer
 from service.decoding.backend import Seq2SeqBackend
 from service.decoding.search import decode
 from service.domain import DecodingJob, DecodingOptions, Hypothesis, SpecialIds
+from service.onnx_backend import BackendOptions, load_backend
+from service.threads import usable_cpus
 from service.translator import Translator, TranslatorLimits
 
 BATCH_SIZE = 64
@@ -27,6 +32,40 @@ class Metric:
     name: str
     value: float
     signature: str
+
+
+@dataclass(frozen=True)
+class EvaluatedModel:
+    """What is measured: a backend with its tokenizer; `precision` is `keras` for a model that is not exported."""
+
+    backend: Seq2SeqBackend
+    tokenizer: Tokenizer
+    max_source_tokens: int
+    precision: str
+
+
+def load_bundle(path: Path, precision: str | None) -> EvaluatedModel:
+    """Loads a bundle as the service would, on the CPU.
+
+    Raises:
+        BundleError: it cannot be served, or lacks the precision.
+    """
+    bundle = read_bundle(path)
+    backend = load_backend(bundle, BackendOptions("cpu", precision, usable_cpus()))
+    return EvaluatedModel(backend, bundle.tokenizer, bundle.manifest.max_source_tokens, backend.precision)
+
+
+def load_run(path: Path) -> EvaluatedModel:
+    """Loads the best weights of a training run into Keras.
+
+    Raises:
+        CheckpointError: there is no run.
+    """
+    from model_export.keras_backend import KerasBackend  # Keras takes seconds to import; a bundle needs none
+
+    run = RunDirectory(path)
+    model, _ = run.load_model()
+    return EvaluatedModel(KerasBackend(model), run.read_tokenizer(), run.read_config().training.max_tokens + 1, "keras")
 
 
 class LocalDecoder:
@@ -54,17 +93,16 @@ class LocalDecoder:
         return [results[index] for index in range(len(jobs))]
 
 
-def translate_corpus(
-    backend: Seq2SeqBackend, tokenizer: Tokenizer, corpus: Corpus, options: DecodingOptions, max_source_tokens: int
-) -> list[str]:
+def translate_corpus(model: EvaluatedModel, corpus: Corpus, options: DecodingOptions) -> list[str]:
     """Translates the source sides; one text per pair.
 
     Raises:
         TextTooLongError: a source is longer than the model takes.
     """
+    tokenizer = model.tokenizer
     ids = SpecialIds(pad=tokenizer.pad_id, bos=tokenizer.bos_id, eos=tokenizer.eos_id, unk=tokenizer.unk_id)
-    limits = TranslatorLimits(max_source_tokens, MAX_DECODING_LENGTH)
-    translator = Translator(tokenizer, LocalDecoder(backend, ids), limits)
+    limits = TranslatorLimits(model.max_source_tokens, MAX_DECODING_LENGTH)
+    translator = Translator(tokenizer, LocalDecoder(model.backend, ids), limits)
     sources = [pair.source for pair in corpus.pairs]
     translated = asyncio.run(translator.translate(sources, options, alignment="none"))
     return [text.hypotheses[0].target.text for text in translated]

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from pydantic import ValidationError
 
 from model_export.bundle_writer import describe_graph, staged_directory, write_manifest
-from model_export.config import ExperimentConfig, ModelConfig, ParityLimits
+from model_export.config import ExperimentConfig, ModelConfig
 from model_export.corpus_readers import Corpus
 from model_export.decoder import state_names
+from model_export.errors import ConfigError
 from model_export.graphs import MEMORY_NAMES, Graphs, convert
 from model_export.keras_backend import KerasBackend
-from model_export.parity import as_numbers, check_fp32, check_int8, encode_sources, measure_fp32, measure_int8
+from model_export.parity import PRECISIONS, measure_parity
 from model_export.quantization import quantize
 from model_export.run_directory import TOKENIZER_FILE, RunDirectory
 from model_export.seq2seq import Seq2Seq
@@ -30,13 +32,9 @@ from service.bundle.manifest import (
     TrainingData,
 )
 from service.bundle.normalization import NORMALIZATION
-from service.bundle.reader import read_bundle
 from service.bundle.tensor_contract import initial_name, next_name
 from service.bundle.tokenizer import Tokenizer
-from service.onnx_backend import BackendOptions, OnnxBackend, load_backend
-from service.threads import usable_cpus
 
-PRECISIONS = ("fp32", "int8")
 GRAPH_NAMES = ("encoder", "decoder_step")
 PRODUCERS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "sentencepiece")
 
@@ -55,14 +53,15 @@ def export_bundle(
 
     Raises:
         ParityError: the graphs differ from the model by more than the limits; nothing is written then.
+        ConfigError: `name` cannot name a model, or `destination` holds something else than a bundle.
     """
     config = run.read_config()
     model, _ = run.load_model()
     graphs = make_graphs(model)
     with staged_directory(destination) as staging:
         _write_files(staging, run, graphs)
-        manifest = write_manifest(staging, _make_manifest(run, name, graphs, config))
-        parity = measure_parity(staging, model, dev, config.parity)
+        manifest = write_manifest(staging, _checked_manifest(run, name, graphs, config))
+        parity = measure_parity(staging, KerasBackend(model), dev, config.parity)
         variants = {
             precision: variant.model_copy(update={"parity": parity[precision]})
             for precision, variant in manifest.precisions.items()
@@ -91,28 +90,6 @@ def activation_bounds(config: ModelConfig) -> dict[str, float]:
     return {"memory_values": 1.0} | {name: 1.0 for state in bounded for name in (state, next_name(state))}
 
 
-def measure_parity(bundle_path: Path, model: Seq2Seq, dev: Corpus, limits: ParityLimits) -> dict[str, dict[str, float]]:
-    """Compares the graphs of a bundle with the model; returns the figures by precision.
-
-    Raises:
-        ParityError: a limit is exceeded.
-    """
-    bundle = read_bundle(bundle_path)
-    backends: dict[str, OnnxBackend] = {
-        precision: load_backend(bundle, BackendOptions("cpu", precision, usable_cpus())) for precision in PRECISIONS
-    }
-    ids = bundle.manifest.special_ids
-    sources = encode_sources(dev, bundle.tokenizer)
-    step = max(1, len(sources) // limits.sentences)
-    fp32 = measure_fp32(KerasBackend(model), backends["fp32"], sources[::step], ids, limits.tie_margin)
-    print(fp32)
-    check_fp32(fp32, limits)
-    int8 = measure_int8(backends["fp32"], backends["int8"], dev, bundle.tokenizer, ids)
-    print(int8)
-    check_int8(int8, limits)
-    return {"fp32": as_numbers(fp32), "int8": as_numbers(int8)}
-
-
 def _graph_file(graph: str, precision: str) -> str:
     return f"{graph}.{precision}.onnx"
 
@@ -122,6 +99,17 @@ def _write_files(directory: Path, run: RunDirectory, graphs: Mapping[str, Graphs
     for precision, pair in graphs.items():
         for graph_name, graph in zip(GRAPH_NAMES, pair, strict=True):
             onnx.save(graph, directory / _graph_file(graph_name, precision))
+
+
+def _checked_manifest(
+    run: RunDirectory, name: str, graphs: Mapping[str, Graphs], config: ExperimentConfig
+) -> Manifest:
+    try:
+        return _make_manifest(run, name, graphs, config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise ConfigError(f"manifest: {field} {first['input']!r}: {first['msg']}") from error
 
 
 def _make_manifest(run: RunDirectory, name: str, graphs: Mapping[str, Graphs], config: ExperimentConfig) -> Manifest:

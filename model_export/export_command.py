@@ -5,7 +5,8 @@ from __future__ import annotations
 from argparse import Namespace
 
 from model_export.corpus_readers import CorpusFormat, read_pairs
-from model_export.export import PRECISIONS, export_bundle
+from model_export.export import export_bundle
+from model_export.parity import PRECISIONS
 from model_export.run_directory import RunDirectory
 
 

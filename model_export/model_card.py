@@ -86,4 +86,5 @@ def _parity(manifest: Manifest) -> str:
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+    escaped = ([cell.replace("|", "\\|") for cell in cells] for cells in lines)  # signatures hold the cells' separator
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in escaped)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from sacrebleu.metrics import BLEU
@@ -12,12 +13,16 @@ from tqdm import tqdm
 from model_export.config import ParityLimits
 from model_export.corpus_readers import Corpus
 from model_export.errors import ParityError
+from service.bundle.reader import read_bundle
 from service.bundle.tokenizer import Tokenizer
 from service.decoding.backend import DecoderRows, Seq2SeqBackend, StepOutput
 from service.decoding.jobs import default_length_limit, pad
 from service.decoding.search import decode
 from service.domain import DecodingJob, DecodingOptions, FloatArray, SpecialIds
+from service.onnx_backend import BackendOptions, load_backend
+from service.threads import usable_cpus
 
+PRECISIONS = ("fp32", "int8")
 BATCH_SIZE = 64
 
 
@@ -50,6 +55,28 @@ class Int8Parity:
     int8_bleu: float
 
 
+def measure_parity(
+    bundle_path: Path, reference: Seq2SeqBackend, dev: Corpus, limits: ParityLimits
+) -> dict[str, dict[str, float]]:
+    """Compares a bundle's graphs with the model that they were made from; returns the figures by precision.
+
+    Raises:
+        ParityError: a limit is exceeded.
+    """
+    bundle = read_bundle(bundle_path)
+    ids = bundle.manifest.special_ids
+    graphs = {name: load_backend(bundle, BackendOptions("cpu", name, usable_cpus())) for name in PRECISIONS}
+    sources = encode_sources(dev, bundle.tokenizer)
+    spread = sources[:: max(1, len(sources) // limits.sentences)]
+    fp32 = measure_fp32(reference, graphs["fp32"], spread, ids, limits.tie_margin)
+    print(fp32)
+    check_fp32(fp32, limits)
+    int8 = measure_int8(graphs["fp32"], graphs["int8"], dev, bundle.tokenizer, ids)
+    print(int8)
+    check_int8(int8, limits)
+    return {"fp32": _as_numbers(fp32), "int8": _as_numbers(int8)}
+
+
 def measure_fp32(
     reference: Seq2SeqBackend,
     exported: Seq2SeqBackend,
@@ -69,8 +96,8 @@ def measure_fp32(
     log_prob, attention, different, tied = 0.0, 0.0, 0, 0
     for batch in tqdm(list(_batches(sources)), desc="parity fp32", unit="batch"):
         outcome = _compare_batch(reference, exported, batch, ids, margin)
-        log_prob = max(log_prob, outcome.log_prob)
-        attention = max(attention, outcome.attention)
+        log_prob = _larger(log_prob, outcome.log_prob)
+        attention = _larger(attention, outcome.attention)
         different += int(outcome.different.sum())
         tied += int((outcome.tied & ~outcome.different).sum())
     return Fp32Parity(len(sources), log_prob, attention, different, tied)
@@ -127,7 +154,7 @@ def check_int8(parity: Int8Parity, limits: ParityLimits) -> None:
         )
 
 
-def as_numbers(parity: Fp32Parity | Int8Parity) -> dict[str, float]:
+def _as_numbers(parity: Fp32Parity | Int8Parity) -> dict[str, float]:
     """The figures as the manifest holds them."""
     return {name: float(value) for name, value in asdict(parity).items()}
 
@@ -171,14 +198,19 @@ def _compare_batch(
 
 def _compare_step(outputs: list[StepOutput], live: np.ndarray, margin: float, outcome: _BatchOutcome) -> None:
     expected, found = (_by_id(output) for output in outputs)
-    outcome.log_prob = max(outcome.log_prob, float(np.abs(expected - found)[live].max()))
+    outcome.log_prob = _larger(outcome.log_prob, np.abs(expected - found)[live].max())
     attention = np.abs(outputs[0].attention_weights - outputs[1].attention_weights)
-    outcome.attention = max(outcome.attention, float(attention[live].max()))
+    outcome.attention = _larger(outcome.attention, attention[live].max())
     best = outputs[0].candidate_log_probs
     parted = live & (outputs[0].candidate_ids[:, 0] != outputs[1].candidate_ids[:, 0])
     tie = best[:, 0] - best[:, 1] < margin
     outcome.different |= parted & ~tie
     outcome.tied |= parted & tie
+
+
+def _larger(one: float, other: float) -> float:
+    """The larger of two differences; NaN if one of them is, which no limit lets pass."""
+    return float(np.maximum(one, other))
 
 
 def _by_id(output: StepOutput) -> FloatArray:

@@ -30,6 +30,8 @@ BOUNDED_BY_ONE = {"Tanh", "Sigmoid", "Softmax", "Erf", "GRU", "LSTM"}
 BOUND_OF_FIRST_INPUT = {
     "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Expand", "Gather", "Neg"
 }  # fmt: skip
+COMPARISONS = {"Less", "LessOrEqual", "Not", "And", "Or", "Equal"}  # their outputs are boolean
+LSTM_CELL_STATE = ("LSTM", 2)  # the one output of those nodes that has no bound
 RECURRENT_WEIGHT_INPUTS = (1, 2)
 
 
@@ -53,18 +55,20 @@ class ActivationBounds:
         if tensor in self._constants:
             return float(np.max(np.abs(self._constants[tensor]), initial=0.0))
         node = self._producers.get(tensor)
-        return None if node is None else self._bound_of_output(node)
+        return None if node is None else self._bound_of_output(node, list(node.output).index(tensor))
 
-    def _bound_of_output(self, node: onnx.NodeProto) -> float | None:
+    def _bound_of_output(self, node: onnx.NodeProto, position: int) -> float | None:
         if node.op_type in BOUNDED_BY_ONE:
-            return 1.0
+            return None if (node.op_type, position) == LSTM_CELL_STATE else 1.0
         if node.op_type == "Cast":
             return self._bound_of_cast(node)
         if node.op_type in BOUND_OF_FIRST_INPUT:
             return self.bound(node.input[0])
-        if node.op_type == "MatMul":  # rows of a softmax average the rows of the other side
-            weights = self._through(node.input[0], {"Unsqueeze", "Reshape"})
+        if node.op_type == "MatMul":  # rows of a softmax, or parts of them, average the rows of the other side
+            weights = self._through(node.input[0], {"Identity", "Unsqueeze", "Reshape", "Slice"})
             return self.bound(node.input[1]) if weights is not None and weights.op_type == "Softmax" else None
+        if node.op_type == "Div":
+            return self._bound_of_average(node)
         return self._combine(node)
 
     def _combine(self, node: onnx.NodeProto) -> float | None:
@@ -80,9 +84,22 @@ class ActivationBounds:
             return None
         return combinations[node.op_type](present)
 
+    def _bound_of_average(self, node: onnx.NodeProto) -> float | None:
+        """Bounds a sum of masked values over the number of unmasked ones."""
+        total, count = (self._producers.get(name) for name in node.input)
+        if total is None or count is None or {total.op_type, count.op_type} != {"ReduceSum"}:
+            return None
+        masked = self._producers.get(total.input[0])
+        if masked is None or masked.op_type != "Mul":
+            return None
+        shaping = {"Cast", "Unsqueeze", "Slice"}
+        masks = [self._through(name, shaping) for name in (masked.input[1], count.input[0])]
+        same_mask = masks[0] is not None and masks[0] is masks[1] and masks[0].op_type in COMPARISONS
+        return self.bound(masked.input[0]) if same_mask else None
+
     def _bound_of_cast(self, node: onnx.NodeProto) -> float | None:
         source = self._producers.get(node.input[0])
-        is_boolean = source is not None and source.op_type in {"Less", "LessOrEqual", "Not", "And", "Or", "Equal"}
+        is_boolean = source is not None and source.op_type in COMPARISONS
         return 1.0 if is_boolean else self.bound(node.input[0])
 
     def _through(self, tensor: str, operations: set[str]) -> onnx.NodeProto | None:
@@ -196,9 +213,7 @@ class _Rewriter:
         self._graph.node.extend(self._nodes)
         del self._graph.initializer[:]
         self._graph.initializer.extend(
-            numpy_helper.from_array(np.ascontiguousarray(value), name)
-            for name, value in constants.items()
-            if name in read
+            numpy_helper.from_array(value, name) for name, value in constants.items() if name in read
         )
 
 

@@ -40,27 +40,38 @@ class RunDirectory:
         Raises:
             DataError: the directory holds a run already.
         """
-        if (self.path / CONFIG_FILE).exists():
-            raise DataError(f"{self.path}: holds a run already; go on with --resume or choose another --output")
+        self.refuse_existing()
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / TOKENIZER_FILE).write_bytes(tokenizer)
         (self.path / DATA_FILE).write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         save_config(config, self.path / CONFIG_FILE)
 
+    def refuse_existing(self) -> None:
+        """Makes sure that a new run overwrites none.
+
+        Raises:
+            DataError: the directory holds a run already.
+        """
+        if (self.path / CONFIG_FILE).exists():
+            raise DataError(f"{self.path}: holds a run already; go on with --resume or choose another --output")
+
     def read_config(self) -> ExperimentConfig:
         """The configuration the run was started with."""
-        if not (self.path / CONFIG_FILE).exists():
-            raise CheckpointError(f"{self.path}: no training run here ({CONFIG_FILE} is missing)")
-        return read_config(self.path / CONFIG_FILE)
+        return read_config(self._existing(CONFIG_FILE))
 
     def read_data_facts(self) -> dict[str, Any]:
         """Languages, files and counts, as `create` got them."""
-        facts: dict[str, Any] = json.loads((self.path / DATA_FILE).read_text(encoding="utf-8"))
+        facts: dict[str, Any] = json.loads(self._existing(DATA_FILE).read_text(encoding="utf-8"))
         return facts
 
     def read_tokenizer(self) -> Tokenizer:
         """The run's tokenizer."""
-        return Tokenizer.from_file(self.path / TOKENIZER_FILE)
+        return Tokenizer.from_file(self._existing(TOKENIZER_FILE))
+
+    def _existing(self, name: str) -> Path:
+        if not (self.path / name).exists():
+            raise CheckpointError(f"{self.path}: no training run here ({name} is missing)")
+        return self.path / name
 
     def load_model(self) -> tuple[Seq2Seq, dict[str, Any]]:
         """Builds the model with the weights that were best on dev.

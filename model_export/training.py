@@ -53,6 +53,24 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+@dataclass
+class TokenMean:
+    """Mean over the target tokens of many batches; Keras starts its metrics anew with every batch it is handed."""
+
+    total: float = 0.0
+    tokens: float = 0.0
+
+    def add(self, mean: float, weights: np.ndarray) -> None:
+        """Adds a batch: the mean over its tokens, and their weights (batch, target_len), 0 at padding."""
+        self.total += mean * float(weights.sum())
+        self.tokens += float(weights.sum())
+
+    @property
+    def value(self) -> float:
+        """The mean, NaN without a token."""
+        return self.total / self.tokens if self.tokens else float("nan")
+
+
 class Trainer:
     """Trains one model into one directory.
 
@@ -77,7 +95,9 @@ class Trainer:
 
     def _compile(self) -> None:
         schedule = learning_rate_schedule(self.config, len(self.train_batches))
-        optimizer = keras.optimizers.Adam(schedule, beta_2=ADAM_BETA_2, global_clipnorm=self.config.clip_norm)
+        optimizer = keras.optimizers.Adam(
+            schedule, beta_2=ADAM_BETA_2, global_clipnorm=self.config.clip_norm, name="adam"
+        )
         optimizer.build(self.model.trainable_variables)
         nll = keras.metrics.MeanMetricWrapper(negative_log_likelihood, name="nll")
         self.model.compile(
@@ -107,8 +127,7 @@ class Trainer:
 
     def _train_epoch(self, writer: Writer) -> float:
         progress = self.progress
-        self.model.reset_metrics()
-        logs: dict[str, Any] = {}
+        loss = TokenMean()
         batches = islice(self.train_batches.epoch(progress.epoch), progress.step_in_epoch, None)
         bar = tqdm(
             batches,
@@ -120,13 +139,14 @@ class Trainer:
         for batch in bar:
             inputs, labels, weights = teacher_forcing(batch)
             logs = self.model.train_on_batch(inputs, labels, sample_weight=weights, return_dict=True)
+            loss.add(float(logs["nll"]), weights)
             progress.step += 1
             progress.step_in_epoch += 1
             bar.set_postfix(nll=f"{logs['nll']:.3f}")
             if progress.step % self.config.checkpoint_every_steps == 0:
                 writer.add_scalar("train/nll", float(logs["nll"]), progress.step)
                 self._save_checkpoint()
-        return float(logs.get("nll", float("nan")))
+        return loss.value
 
     def _end_epoch(self, train_loss: float, dev_loss: float, writer: Writer) -> None:
         progress = self.progress
@@ -147,13 +167,13 @@ class Trainer:
 
     def evaluate(self) -> float:
         """Negative log-likelihood per token on dev, in nats, without smoothing or dropout."""
-        self.model.reset_metrics()
-        logs: dict[str, Any] = {}
+        loss = TokenMean()
         batches = self.dev_batches.epoch(0)
         for batch in tqdm(batches, desc="dev", total=len(self.dev_batches), unit="batch", leave=False):
             inputs, labels, weights = teacher_forcing(batch)
             logs = self.model.test_on_batch(inputs, labels, sample_weight=weights, return_dict=True)
-        return float(logs["nll"])
+            loss.add(float(logs["nll"]), weights)
+        return loss.value
 
 
 def teacher_forcing(batch: Batch) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

@@ -7,21 +7,28 @@ from pathlib import Path
 from typing import Any
 
 import keras
+from pydantic import TypeAdapter, ValidationError
 
 from model_export.batching import BucketedBatches
 from model_export.config import ExperimentConfig, read_config
 from model_export.corpus_readers import Corpus, CorpusFormat, read_pairs
 from model_export.data import EncodedPairs, encode_pairs
+from model_export.errors import ConfigError
 from model_export.run_directory import RunDirectory
 from model_export.seq2seq import Seq2Seq
 from model_export.tokenizer_training import train_tokenizer
 from model_export.training import Trainer
+from service.bundle.manifest import LanguageCode
 from service.bundle.tokenizer import Tokenizer
 
 
 def run_training(arguments: Namespace) -> None:
     """Trains a model, or goes on with one, as the command line says."""
     run = RunDirectory(arguments.output)
+    if not arguments.resume:
+        run.refuse_existing()
+    for option in ("source_language", "target_language"):
+        _check_language(option, getattr(arguments, option))
     corpora = {name: _read(getattr(arguments, name), arguments) for name in ("train", "dev")}
     if not arguments.resume:
         _create_run(run, arguments, corpora)
@@ -34,6 +41,15 @@ def run_training(arguments: Namespace) -> None:
         print(f"resuming in epoch {trainer.progress.epoch + 1} after {trainer.progress.step} steps")
     progress = trainer.run()
     print(f"best dev loss {progress.best_dev_loss:.4f} nats per token; weights in {run.path}")
+
+
+def _check_language(option: str, code: str) -> None:
+    """Refuses now what the bundle's manifest would refuse when all the training is done."""
+    try:
+        TypeAdapter(LanguageCode).validate_python(code)
+    except ValidationError as error:
+        name = option.replace("_", "-")
+        raise ConfigError(f"--{name}: {code!r} is no language code such as en, fr or pt-BR") from error
 
 
 def _read(paths: list[Path], arguments: Namespace) -> Corpus:

@@ -58,3 +58,18 @@ def train_reverser(directory: Path) -> RunDirectory:
     if exit_code != 0:
         raise RuntimeError(f"training ended with exit code {exit_code}")
     return RunDirectory(directory / "run")
+
+
+def export_arguments(run: RunDirectory, output: Path, *options: str) -> list[str]:
+    """Arguments of `interlinear-export` that export a run of `train_reverser`."""
+    dev = run.path.parent / "dev.tsv"
+    return ["export", "--run", str(run.path), "--dev", str(dev), "--output", str(output), *options]
+
+
+def export_reverser(run: RunDirectory) -> Path:
+    """Exports a run to a bundle named `reverser`, in a directory that holds nothing else."""
+    bundle = run.path.parent / "models" / "reverser"
+    exit_code = main(export_arguments(run, bundle))
+    if exit_code != 0:
+        raise RuntimeError(f"export ended with exit code {exit_code}")
+    return bundle

@@ -3,7 +3,7 @@
 
 import { cutIntoWords } from "./code-points.js";
 
-const STRONG_WEIGHT = 0.55; // from here on the cell is dark enough to need the other text colour
+const STRONG_WEIGHT = 0.65; // from here on the cell is dark enough to need the other text colour
 const SHOWN_WEIGHT = 0.05; // smaller figures would be noise
 
 /**

@@ -1,0 +1,205 @@
+"""The exported graphs against the Keras model, and against the contract that the service relies on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from model_export.config import ModelConfig
+from model_export.decoder import state_names
+from model_export.errors import ConfigError
+from model_export.graphs import Graphs, check_has_no_loop, convert
+from model_export.keras_backend import KerasBackend
+from model_export.seq2seq import Seq2Seq
+from service.decoding.backend import DecoderRows, StepOutput
+from tests.model_export.tiny_models import SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS, tiny_config, tiny_model
+
+ARCHITECTURES = {
+    "gru-bahdanau": tiny_config(cell="gru", attention="bahdanau"),
+    "gru-luong": tiny_config(cell="gru", attention="luong", bidirectional=False),
+    "lstm-bahdanau": tiny_config(
+        cell="lstm", attention="bahdanau", attention_units=3, attention_layer_size=4, tied_embeddings=False
+    ),
+    "lstm-luong-deep": tiny_config(cell="lstm", attention="luong", encoder_layers=2, decoder_layers=2),
+}
+each_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
+
+Arrays = dict[str, np.ndarray]
+
+
+class ExportedModel:
+    """A Keras model, its graphs and sessions over them."""
+
+    def __init__(self, model: Seq2Seq) -> None:
+        self.config = model.config
+        self.model = model
+        self.graphs: Graphs = convert(model)
+        self.encoder, self.step = (
+            onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
+            for graph in self.graphs
+        )
+
+    def run_encoder(self, source_ids: np.ndarray, source_lengths: np.ndarray) -> Arrays:
+        return run(self.encoder, {"source_ids": source_ids, "source_lengths": source_lengths})
+
+    def run_step(self, input_ids: np.ndarray, rows: DecoderRows, forced_ids: np.ndarray, candidates: int) -> Arrays:
+        feeds = {
+            "input_ids": input_ids,
+            "forced_ids": forced_ids,
+            "num_candidates": np.array([candidates], dtype=np.int64),
+            "source_mask": rows.source_mask,
+            "memory_keys": rows.memory[0],
+            "memory_values": rows.memory[1],
+        }
+        return run(self.step, feeds | dict(zip(state_names(self.config), rows.state, strict=True)))
+
+
+def run(session: onnxruntime.InferenceSession, feeds: Arrays) -> Arrays:
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+@cache
+def exported(name: str) -> ExportedModel:
+    return ExportedModel(tiny_model(ARCHITECTURES[name]))
+
+
+def rows_of(exported_model: ExportedModel, outputs: Arrays) -> DecoderRows:
+    """The encoder's outputs as the service hands them to the step."""
+    return DecoderRows(
+        memory=(outputs["memory_keys"], outputs["memory_values"]),
+        source_mask=np.arange(SOURCE_IDS.shape[1]) < SOURCE_LENGTHS[:, None],
+        state=tuple(outputs[f"initial_{name}"] for name in state_names(exported_model.config)),
+    )
+
+
+@each_architecture
+def test_the_encoder_equals_keras(name: str) -> None:
+    model = exported(name)
+    rows = rows_of(model, model.run_encoder(SOURCE_IDS, SOURCE_LENGTHS))
+    expected = KerasBackend(model.model).encode(SOURCE_IDS, SOURCE_LENGTHS)
+    for array, reference in zip((*rows.memory, *rows.state), (*expected.memory, *expected.state), strict=True):
+        np.testing.assert_allclose(array, reference, atol=1e-5)
+    assert (rows.memory[1][~rows.source_mask] == 0).all()
+
+
+@each_architecture
+def test_every_step_equals_keras(name: str) -> None:
+    model = exported(name)
+    reference = KerasBackend(model.model)
+    rows = rows_of(model, model.run_encoder(SOURCE_IDS, SOURCE_LENGTHS))
+    expected_rows = reference.encode(SOURCE_IDS, SOURCE_LENGTHS)
+    for position in range(TARGET_INPUTS.shape[1]):
+        tokens, forced = TARGET_INPUTS[:, position], np.array([2, 0, 10], dtype=np.int32)
+        outputs = model.run_step(tokens, rows, forced, 4)
+        expected = reference.decode_step(tokens, expected_rows, forced, 4)
+        compare_step(outputs, expected, model.config)
+        rows = DecoderRows(rows.memory, rows.source_mask, next_state(outputs, model.config))
+        expected_rows = DecoderRows(expected_rows.memory, expected_rows.source_mask, expected.state)
+
+
+def next_state(outputs: Arrays, config: ModelConfig) -> tuple[Any, ...]:
+    return tuple(outputs[f"next_{name}"] for name in state_names(config))
+
+
+def compare_step(outputs: Arrays, expected: StepOutput, config: ModelConfig) -> None:
+    np.testing.assert_array_equal(outputs["candidate_ids"], expected.candidate_ids)
+    for name in ("candidate_log_probs", "forced_log_probs", "attention_weights"):
+        np.testing.assert_allclose(outputs[name], getattr(expected, name), atol=1e-5)
+    for array, reference in zip(next_state(outputs, config), expected.state, strict=True):
+        np.testing.assert_allclose(array, reference, atol=1e-5)
+    np.testing.assert_allclose(outputs["attention_weights"].sum(axis=1), 1.0, atol=1e-6)
+    assert (outputs["attention_weights"][np.arange(5) >= SOURCE_LENGTHS[:, None]] == 0).all()
+
+
+@each_architecture
+def test_the_encoder_holds_fused_nodes_and_no_loop(name: str) -> None:
+    model = exported(name)
+    nodes = Counter(node.op_type for node in model.graphs.encoder.graph.node)
+    assert nodes[model.config.cell.upper()] == model.config.encoder_layers
+    assert not nodes.keys() & {"Loop", "Scan", "If"}
+
+
+def test_all_candidates_are_the_whole_distribution() -> None:
+    model = exported("gru-bahdanau")
+    rows = rows_of(model, model.run_encoder(SOURCE_IDS, SOURCE_LENGTHS))
+    tokens = np.array([1, 1, 1], dtype=np.int32)
+    distribution = model.run_step(tokens, rows, tokens, 11)
+    ids, log_probs = distribution["candidate_ids"], distribution["candidate_log_probs"]
+    assert [sorted(row) for row in ids.tolist()] == [list(range(11))] * 3
+    assert (np.diff(log_probs, axis=1) <= 0).all()
+    np.testing.assert_allclose(np.exp(log_probs).sum(axis=1), 1.0, atol=1e-5)
+    for token in range(11):
+        forced = model.run_step(tokens, rows, np.full(3, token, dtype=np.int32), 1)
+        np.testing.assert_allclose(forced["forced_log_probs"], log_probs[ids == token], atol=1e-6)
+        np.testing.assert_array_equal(forced["candidate_ids"], ids[:, :1])
+
+
+def test_equal_candidates_come_by_id() -> None:
+    model = tiny_model(tiny_config(tied_embeddings=False))
+    model.output_kernel.assign(np.zeros((11, 5), dtype=np.float32))  # every token as probable as its bias says
+    model.output_bias.assign(np.array([0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 1], dtype=np.float32))
+    tied = ExportedModel(model)
+    rows = rows_of(tied, tied.run_encoder(SOURCE_IDS, SOURCE_LENGTHS))
+    tokens = TARGET_INPUTS[:, 0]
+    assert tied.run_step(tokens, rows, tokens, 6)["candidate_ids"].tolist() == [[1, 3, 5, 10, 0, 2]] * 3
+    reference = KerasBackend(model).decode_step(tokens, rows, tokens, 6)
+    assert reference.candidate_ids.tolist() == [[1, 3, 5, 10, 0, 2]] * 3
+
+
+@each_architecture
+def test_tensors_follow_the_contract(name: str) -> None:
+    model = exported(name)
+    config = model.config
+    states = dict.fromkeys(state_names(config), config.units) | {"attention_vector": config.attention_vector_dim}
+    assert {node.name: node.type for node in model.encoder.get_inputs()} == {
+        "source_ids": "tensor(int32)",
+        "source_lengths": "tensor(int32)",
+    }
+    assert widths(model.encoder.get_outputs()) == {
+        "memory_keys": config.key_dim,
+        "memory_values": config.units,
+        **{f"initial_{state}": width for state, width in states.items()},
+    }
+    assert {node.name for node in model.step.get_inputs()} == {
+        *("input_ids", "forced_ids", "num_candidates", "source_mask", "memory_keys", "memory_values"),
+        *states,
+    }
+    assert {node.name: node.type for node in model.step.get_outputs()} == {
+        "candidate_ids": "tensor(int32)",
+        "candidate_log_probs": "tensor(float)",
+        "forced_log_probs": "tensor(float)",
+        "attention_weights": "tensor(float)",
+        **{f"next_{state}": "tensor(float)" for state in states},
+    }
+
+
+def widths(nodes: list[Any]) -> dict[str, int]:
+    """The last dimension of every tensor."""
+    return {node.name: node.shape[-1] for node in nodes}
+
+
+def test_the_vocabulary_size_stands_in_both_graphs() -> None:
+    for graph in exported("gru-bahdanau").graphs:
+        assert {entry.key: entry.value for entry in graph.metadata_props}["vocabulary_size"] == "11"
+
+
+@pytest.mark.parametrize("operation", ["Loop", "Scan", "If"])
+def test_a_graph_that_runs_step_by_step_is_refused(operation: str) -> None:
+    node = onnx.helper.make_node(operation, [], ["y"], name="recurrent")
+    graph = onnx.helper.make_model(onnx.helper.make_graph([node], "encoder", [], []))
+    with pytest.raises(ValueError, match=f"encoder: node recurrent is a {operation}"):
+        check_has_no_loop(graph)
+
+
+def test_export_needs_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(ConfigError, match="export needs KERAS_BACKEND=tensorflow, not jax"):
+        convert(exported("gru-bahdanau").model)
