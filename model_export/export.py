@@ -56,9 +56,9 @@ def export_bundle(
         ConfigError: `name` cannot name a model, or `destination` holds something else than a bundle.
     """
     config = run.read_config()
-    model, _ = run.load_model()
-    graphs = make_graphs(model)
     with staged_directory(destination) as staging:
+        model, _ = run.load_model()
+        graphs = make_graphs(model)
         _write_files(staging, run, graphs)
         manifest = write_manifest(staging, _checked_manifest(run, name, graphs, config))
         parity = measure_parity(staging, KerasBackend(model), dev, config.parity)
@@ -101,9 +101,7 @@ def _write_files(directory: Path, run: RunDirectory, graphs: Mapping[str, Graphs
             onnx.save(graph, directory / _graph_file(graph_name, precision))
 
 
-def _checked_manifest(
-    run: RunDirectory, name: str, graphs: Mapping[str, Graphs], config: ExperimentConfig
-) -> Manifest:
+def _checked_manifest(run: RunDirectory, name: str, graphs: Mapping[str, Graphs], config: ExperimentConfig) -> Manifest:
     try:
         return _make_manifest(run, name, graphs, config)
     except ValidationError as error:

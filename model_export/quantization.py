@@ -10,7 +10,7 @@ and of products whose input has no known bound, are stored in 8 bits and expande
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,10 @@ class ActivationBounds:
             return float(np.max(np.abs(self._constants[tensor]), initial=0.0))
         node = self._producers.get(tensor)
         return None if node is None else self._bound_of_output(node, list(node.output).index(tensor))
+
+    def producer(self, tensor: str) -> onnx.NodeProto | None:
+        """The node that makes a tensor, or None for inputs and constants."""
+        return self._producers.get(tensor)
 
     def _bound_of_output(self, node: onnx.NodeProto, position: int) -> float | None:
         if node.op_type in BOUNDED_BY_ONE:
@@ -122,18 +126,39 @@ def quantize(model: onnx.ModelProto, known_bounds: Mapping[str, float]) -> onnx.
     """
     quantized = onnx.ModelProto()
     quantized.CopyFrom(model)
-    rewriter = _Rewriter(quantized.graph, ActivationBounds(model.graph, known_bounds))
+    rewriter = _Rewriter(quantized.graph, ActivationBounds(model.graph, known_bounds), _known_widths(model))
     rewriter.rewrite()
     onnx.checker.check_model(quantized)
     return quantized
 
 
+class _Part(NamedTuple):
+    """Columns `start` to `stop` of a product's left side: the tensor that gives them, and its bound."""
+
+    tensor: str
+    start: int
+    stop: int
+    bound: float
+
+
+def _known_widths(model: onnx.ModelProto) -> dict[str, int]:
+    """Sizes of the last dimensions, as far as shape inference knows them."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    widths = {}
+    for value in (*graph.value_info, *graph.input, *graph.output):
+        dimensions = value.type.tensor_type.shape.dim
+        if dimensions and dimensions[-1].HasField("dim_value"):
+            widths[value.name] = dimensions[-1].dim_value
+    return widths
+
+
 class _Rewriter:
     """Replaces nodes one by one; drops the fp32 constants that nothing reads any more."""
 
-    def __init__(self, graph: onnx.GraphProto, bounds: ActivationBounds) -> None:
+    def __init__(self, graph: onnx.GraphProto, bounds: ActivationBounds, widths: Mapping[str, int]) -> None:
         self._graph = graph
         self._bounds = bounds
+        self._widths = widths
         self._constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self._nodes: list[onnx.NodeProto] = []
         self._added: dict[str, Array] = {}
@@ -158,21 +183,48 @@ class _Rewriter:
         return constant is not None and constant.ndim == 2 and constant.dtype == np.float32
 
     def _rewrite_product(self, node: onnx.NodeProto) -> None:
-        bound = self._bounds.bound(node.input[0])
-        if bound is None:
-            node.input[1] = self._expanded(node.input[1], axis=1)
+        kernel, output = node.input[1], node.output[0]
+        parts = self._parts(node.input[0], len(self._constants[kernel]))
+        if parts is None:
+            node.input[1] = self._expanded(kernel, axis=1)
             self._nodes.append(node)
             return
-        weights, scales = quantize_along(self._constants[node.input[1]], axis=1, limit=WEIGHT_LIMIT_IN_PRODUCTS)
-        name, activation_scale = node.output[0], np.float32(bound / ACTIVATION_LIMIT)
+        if len(parts) == 1:
+            self._add_product(parts[0], kernel, output)
+            return
+        products = [self._add_product(part, kernel, f"{output}_part_{part.start}") for part in parts]
+        self._add("Sum", products, output)
+
+    def _parts(self, tensor: str, width: int) -> list[_Part] | None:
+        """What a tensor is concatenated from, each with its bound: a wide range must not coarsen a narrow one."""
+        producer = self._bounds.producer(tensor)
+        names = list(producer.input) if producer is not None and producer.op_type == "Concat" else [tensor]
+        bounds = [self._bounds.bound(name) for name in names]
+        widths = [self._widths.get(name) for name in names]
+        if len(set(bounds)) == 1 or None in widths or None in bounds:
+            bound = self._bounds.bound(tensor)
+            return None if bound is None else [_Part(tensor, 0, width, bound)]
+        stops = np.cumsum([size for size in widths if size is not None]).tolist()
+        starts = [0, *stops[:-1]]
+        return [
+            _Part(name, start, stop, bound)
+            for name, start, stop, bound in zip(names, starts, stops, bounds, strict=True)
+            if bound is not None
+        ]
+
+    def _add_product(self, part: _Part, kernel: str, output: str) -> str:
+        """Multiplies 8-bit activations by the rows of the kernel that belong to them."""
+        rows = self._constants[kernel][part.start : part.stop]
+        weights, scales = quantize_along(rows, axis=1, limit=WEIGHT_LIMIT_IN_PRODUCTS)
+        activation_scale = np.float32(part.bound / ACTIVATION_LIMIT)
         zero_point = self._constant("activation_zero_point", np.array(ACTIVATION_ZERO_POINT, dtype=np.uint8))
-        scale = self._constant(f"{name}_activation_scale", np.array(activation_scale))
-        activation = self._add("QuantizeLinear", [node.input[0], scale, zero_point], f"{name}_quantized")
-        kernel = self._constant(f"{node.input[1]}_int8", weights)
-        product = self._add("MatMulInteger", [activation, kernel, zero_point], f"{name}_integer")
-        as_float = self._add("Cast", [product], f"{name}_float", ("to", onnx.TensorProto.FLOAT))
-        factors = self._constant(f"{name}_scale", (scales * activation_scale).astype(np.float32))
-        self._add("Mul", [as_float, factors], name)
+        scale = self._constant(f"{output}_activation_scale", np.array(activation_scale))
+        activation = self._add("QuantizeLinear", [part.tensor, scale, zero_point], f"{output}_quantized")
+        integers = self._constant(f"{kernel}_{part.start}_int8", weights)
+        product = self._add("MatMulInteger", [activation, integers, zero_point], f"{output}_integer")
+        as_float = self._add("Cast", [product], f"{output}_float", ("to", onnx.TensorProto.FLOAT))
+        factors = self._constant(f"{output}_scale", (scales * activation_scale).astype(np.float32))
+        return self._add("Mul", [as_float, factors], output)
 
     def _rewrite_lookup(self, node: onnx.NodeProto) -> None:
         table, scales = quantize_along(self._constants[node.input[0]], axis=0, limit=WEIGHT_LIMIT)

@@ -67,7 +67,9 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
     assert read_config(tmp_path / "config.yaml") == UNUSUAL
 
 
-@pytest.mark.parametrize(("name", "text"), [("a.yaml", UNUSUAL_YAML), ("a.yml", UNUSUAL_YAML), ("a.toml", UNUSUAL_TOML)])
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.yaml", UNUSUAL_YAML), ("a.yml", UNUSUAL_YAML), ("a.toml", UNUSUAL_TOML)]
+)
 def test_yaml_and_toml_say_the_same(tmp_path: Path, name: str, text: str) -> None:
     assert read_config(write(tmp_path / name, text)) == UNUSUAL
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from model_export.keras_backend import KerasBackend
+from service.decoding.backend import DecoderRows
 from service.decoding.search import decode
 from service.domain import DecodingJob, DecodingOptions, SpecialIds
 from tests.model_export.tiny_models import SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS, forward, tiny_config, tiny_model
@@ -45,7 +46,7 @@ def test_forced_log_probs_are_those_of_teacher_forcing(backend: KerasBackend) ->
         np.testing.assert_allclose(
             output.candidate_log_probs, np.take_along_axis(log_probs[:, position], order, axis=-1), atol=1e-5
         )
-        rows = type(rows)(rows.memory, rows.source_mask, output.state)
+        rows = DecoderRows(rows.memory, rows.source_mask, output.state)
 
 
 def test_rows_can_be_selected(backend: KerasBackend) -> None:

@@ -41,7 +41,10 @@ LAYERS = [
 def convert(encoder: Encoder) -> onnx.ModelProto:
     """The encoder's layers alone, without what the whole encoder adds: embedding and zeroing of padding."""
     placeholders = RecurrencePlaceholders()
-    signature = [tf.TensorSpec([None, None, 5], tf.float32, name="x"), tf.TensorSpec([None, None], tf.bool, name="mask")]
+    signature = [
+        tf.TensorSpec([None, None, 5], tf.float32, name="x"),
+        tf.TensorSpec([None, None], tf.bool, name="mask"),
+    ]
 
     def run(inputs: tf.Tensor, mask: tf.Tensor) -> dict[str, tf.Tensor]:
         for layer in encoder.recurrent_layers:
@@ -99,7 +102,10 @@ def test_sequence_lengths_reach_the_node() -> None:
 
 
 INEXPRESSIBLE = [
-    (keras.layers.SimpleRNN(3, return_sequences=True, name="a"), "a: only GRU or LSTM layers can be exported, not SimpleRNN"),
+    (
+        keras.layers.SimpleRNN(3, return_sequences=True, name="a"),
+        "a: only GRU or LSTM layers can be exported, not SimpleRNN",
+    ),
     (keras.layers.GRU(3, return_sequences=True, name="b", reset_after=False), "b: reset_after is False; only True"),
     (keras.layers.LSTM(3, return_sequences=True, name="c", activation="relu"), "c: activation is 'relu'; only 'tanh'"),
     (

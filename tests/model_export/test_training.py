@@ -19,6 +19,7 @@ from model_export.config import TrainConfig
 from model_export.errors import CheckpointError
 from model_export.keras_backend import KerasBackend
 from model_export.run_directory import RunDirectory
+from model_export.seq2seq import Seq2Seq
 from model_export.training import Trainer, learning_rate_schedule, teacher_forcing
 from service.bundle.tokenizer import Tokenizer
 from service.decoding.search import decode
@@ -79,7 +80,7 @@ def test_the_best_dev_loss_is_that_of_the_saved_weights(reversing_run: RunDirect
     assert np.mean(losses) == pytest.approx(progress["best_dev_loss"], rel=1e-3)
 
 
-def log_losses(tokenizer: Tokenizer, model: object, texts: list[str]) -> list[float]:
+def log_losses(tokenizer: Tokenizer, model: Seq2Seq, texts: list[str]) -> list[float]:
     """-log p of every target token of sentences of one length."""
     sources = np.array([[*tokenizer.encode_ids(text), tokenizer.eos_id] for text in texts], dtype=np.int32)
     labels = np.array([[*tokenizer.encode_ids(reverse(text)), tokenizer.eos_id] for text in texts], dtype=np.int32)
@@ -104,7 +105,9 @@ def test_a_finished_run_is_not_overwritten(reversing_run: RunDirectory, capsys: 
 
 # --- Interruption -----------------------------------------------------------------------------------------------
 
-SHORT_CONFIG = CONFIG.replace("dropout: 0.0", "dropout: 0.2").replace("epochs: 4", "epochs: 2\n  checkpoint_every_steps: 3")
+SHORT_CONFIG = CONFIG.replace("dropout: 0.0", "dropout: 0.2").replace(
+    "epochs: 4", "epochs: 2\n  checkpoint_every_steps: 3"
+)
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(tmp_path: Path) -> None:

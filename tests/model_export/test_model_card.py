@@ -1,0 +1,86 @@
+"""The model card says what the manifest says."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from model_export.model_card import render_model_card
+from service.bundle.manifest import Manifest
+from tests.service.tiny_bundle import make_manifest
+
+SCORE = {
+    "metric": "BLEU",
+    "value": 36.789,
+    "signature": "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.5.1",
+    "data": "test.tsv",
+    "precision": "int8",
+    "beam_size": 4,
+    "command": "interlinear-export evaluate --beam-size 4",
+}
+DATA = {
+    "name": "Village Sentences",
+    "pairs": 12345,
+    "licence": "CC BY 2.0 FR",
+    "attribution": "Sentences by the villagers",
+    "source": "https://example.org/sentences",
+}
+
+
+def manifest(**changes: Any) -> Manifest:
+    values = make_manifest(("int8",)) | {"files": {}, "training": {"config": {"seed": 7}, "data": [DATA]}}
+    return Manifest.model_validate_json(json.dumps(values | changes))
+
+
+def table_rows(card: str) -> list[list[str]]:
+    """The cells of all rows; a `|` inside a cell is escaped."""
+    lines = [line for line in card.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def test_the_data_is_attributed_with_its_licence() -> None:
+    card = render_model_card(manifest())
+    assert (
+        "Sentences by the villagers. 12,345 pairs of Village Sentences, from https://example.org/sentences. "
+        "Licence: CC BY 2.0 FR."
+    ) in card
+
+
+def test_name_languages_and_limits_are_named() -> None:
+    card = render_model_card(manifest(name="owl"))
+    assert card.startswith("# owl\n")
+    assert "Translates en to fr" in card
+    assert "at most 64 subwords" in card
+    assert "interlinear-1" in card
+
+
+@pytest.mark.parametrize("setting", [["seed", "7"], ["attention_mechanism", "luong"], ["cell", "gru"]])
+def test_settings_are_listed(setting: list[str]) -> None:
+    assert setting in table_rows(render_model_card(manifest()))
+
+
+def test_scores_come_with_all_that_is_needed_to_measure_them_again() -> None:
+    rows = table_rows(render_model_card(manifest(scores=[SCORE])))
+    [row] = [row for row in rows if row[0] == "BLEU"]
+    signature = r"`nrefs:1\|case:mixed\|eff:no\|tok:13a\|smooth:exp\|version:2.5.1`"
+    assert row == ["BLEU", "36.79", "test.tsv", "int8", "4", signature, "`interlinear-export evaluate --beam-size 4`"]
+
+
+def test_without_scores_the_card_says_so() -> None:
+    assert "None recorded." in render_model_card(manifest())
+
+
+def test_parity_is_listed_by_precision() -> None:
+    precisions = {
+        "int8": {
+            "encoder": "encoder.int8.onnx",
+            "decoder_step": "decoder_step.int8.onnx",
+            "parity": {"identical_share": 0.96875, "int8_bleu": 36.5},
+        }
+    }
+    rows = table_rows(render_model_card(manifest(precisions=precisions)))
+    assert ["int8", "identical_share", "0.96875"] in rows
+    assert ["int8", "int8_bleu", "36.5"] in rows
