@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from model_export.errors import ConfigError
 
@@ -22,7 +22,8 @@ class ModelConfig(StrictModel):
     """The architecture of an attention encoder-decoder.
 
     Attributes:
-        vocabulary_size: number of subwords, shared by source and target; 0 means "that of the tokenizer".
+        vocabulary_size: number of subwords, shared by source and target; 0 means "that of the tokenizer", and any
+            other number must be that of the tokenizer.
         cell: recurrent cell of encoder and decoder.
         embedding_dim: width of source and target embeddings.
         units: width of the decoder state and of the encoder output (both directions together).
@@ -92,12 +93,12 @@ class TrainConfig(StrictModel):
         label_smoothing: probability mass spread over the vocabulary (Szegedy et al. 2016, arXiv:1512.00567, section 7).
         clip_norm: gradients are scaled down to this global norm.
         patience: epochs without a better dev loss before training stops.
-        checkpoint_every_steps: steps between checkpoints inside an epoch.
+        checkpoint_every_steps: steps between checkpoints inside an epoch, and between points of the training curve.
         tokenizer_vocabulary_size: pieces of the SentencePiece model if one has to be trained.
         character_coverage: share of the training characters that get a piece of their own.
     """
 
-    seed: int = 1
+    seed: int = Field(default=1, ge=0, lt=2**32)
     epochs: int = Field(default=12, ge=1)
     tokens_per_batch: int = Field(default=4096, ge=1)
     max_tokens: int = Field(default=100, ge=2)
@@ -111,12 +112,17 @@ class TrainConfig(StrictModel):
     tokenizer_vocabulary_size: int = Field(default=5000, ge=16)
     character_coverage: float = Field(default=0.99999, gt=0, le=1)
 
+    @property
+    def max_source_tokens(self) -> int:
+        """Longest source that the trained model takes, end of sentence included."""
+        return self.max_tokens + 1
+
 
 class ParityLimits(StrictModel):
     """What an exported graph may differ by from the Keras model before the export is refused.
 
     Attributes:
-        sentences: how many dev sentences are compared.
+        sentences: how many dev sentences are compared at least; a smaller dev file is refused.
         fp32_max_difference: of log-probabilities and of attention weights.
         tie_margin: greedy outputs may part where the two best log-probabilities lie closer than this.
         int8_min_identical: share of sentences whose greedy int8 output equals the fp32 one.
@@ -138,12 +144,14 @@ class DataSource(StrictModel):
         licence: its name and address.
         attribution: the sentence that the licence demands.
         source: where the corpus can be had.
+        pairs: how many sentence pairs come from it; a single source may leave it out.
     """
 
     name: str
     licence: str
     attribution: str
     source: str
+    pairs: int | None = Field(default=None, ge=0)
 
 
 class ExperimentConfig(StrictModel):
@@ -153,6 +161,14 @@ class ExperimentConfig(StrictModel):
     training: TrainConfig = TrainConfig()
     parity: ParityLimits = ParityLimits()
     data: tuple[DataSource, ...] = ()
+
+    @field_validator("data")
+    @classmethod
+    def check_data(cls, data: tuple[DataSource, ...]) -> tuple[DataSource, ...]:
+        """Rejects sources whose shares nobody could tell."""
+        if len(data) > 1 and any(source.pairs is None for source in data):
+            raise ValueError("each of several sources needs its number of sentence pairs (pairs)")
+        return data
 
 
 def read_config(path: Path) -> ExperimentConfig:
@@ -166,14 +182,19 @@ def read_config(path: Path) -> ExperimentConfig:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
     try:
-        values = _parse(path, content.decode("utf-8")) or {}
-        return ExperimentConfig.model_validate(values)
+        values = _parse(path, content.decode("utf-8"))
+        return ExperimentConfig.model_validate({} if values is None else values)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ConfigError(f"{path}: {field}: {first['msg']}") from error
+        raise ConfigError(f"{path}: {describe_first(error)}") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: is no valid {path.suffix.lstrip('.')}: {' '.join(str(error).split())}") from error
+
+
+def describe_first(error: ValidationError) -> str:
+    """The first of the problems that validation found, as `field: problem`."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "file"
+    return f"{field}: {first['msg'].removeprefix('Value error, ')}"
 
 
 def _parse(path: Path, text: str) -> Any:

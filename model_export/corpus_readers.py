@@ -39,30 +39,24 @@ class CorpusFormat:
     """How a file holds its pairs.
 
     Attributes:
-        columns: how many tab-separated columns a TSV line has (a third one often names the sentence's authors).
-        source_column: which of them holds the source, counted from 0.
-        target_column: which holds the target.
+        columns: how many tab-separated columns a TSV line has. The first two are source and target; a third one often
+            names the sentence's authors.
         source_language: code that a TMX unit's source variant has or starts with (`en` finds `en-US`).
         target_language: likewise for the target.
         max_characters: longest side that is taken, in code points.
 
     Raises:
-        DataError: a column number is outside the columns.
+        DataError: there are fewer than two columns.
     """
 
     columns: int = 2
-    source_column: int = 0
-    target_column: int = 1
     source_language: str = ""
     target_language: str = ""
     max_characters: int = 2000
 
     def __post_init__(self) -> None:
-        if not {self.source_column, self.target_column} <= set(range(self.columns)):
-            raise DataError(
-                f"source and target column must be numbers from 0 to {self.columns - 1}; "
-                f"got {self.source_column} and {self.target_column}"
-            )
+        if self.columns < 2:
+            raise DataError(f"columns: a line needs at least 2, source and target; got {self.columns}")
 
 
 @dataclass(slots=True)
@@ -72,14 +66,16 @@ class Corpus:
     Attributes:
         name: the file's name as errors and reports show it.
         pairs: in the file's order.
-        lines: (len(pairs),) the line (in TMX: the unit) that each pair came from, counted from 1.
+        lines: (len(pairs),) the line that each pair came from, counted from 1.
         rejected: line numbers by problem.
+        line_name: what is counted: "line", in TMX "unit".
     """
 
     name: str
     pairs: list[SentencePair] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     rejected: dict[str, list[int]] = field(default_factory=dict)
+    line_name: str = "line"
 
     def reject(self, problem: str, line: int) -> None:
         """Records a line that is left out."""
@@ -87,16 +83,16 @@ class Corpus:
 
     def report(self) -> str:
         """Says how many pairs were read and, per problem, how many lines were left out and the first of them."""
-        return "\n".join([f"{self.name}: {len(self.pairs)} pairs", *describe_rejected(self.rejected)])
+        return "\n".join([f"{self.name}: {len(self.pairs)} pairs", *describe_rejected(self.rejected, self.line_name)])
 
 
-def describe_rejected(rejected: dict[str, list[int]]) -> list[str]:
+def describe_rejected(rejected: dict[str, list[int]], line_name: str) -> list[str]:
     """Returns one line of text per problem, with the total and the first line numbers."""
     descriptions = []
     for problem, lines in sorted(rejected.items()):
         shown = ", ".join(str(line) for line in lines[:_SHOWN_LINES])
         more = ", ..." if len(lines) > _SHOWN_LINES else ""
-        descriptions.append(f"  left out: {problem}: {len(lines)} (line {shown}{more})")
+        descriptions.append(f"  left out: {problem}: {len(lines)} ({line_name} {shown}{more})")
     return descriptions
 
 
@@ -113,8 +109,13 @@ def read_pairs(
     Raises:
         DataError: a file cannot be read, the parallel files differ in length, the TMX is malformed, or no pair is left.
     """
-    corpus = Corpus(" + ".join(str(path) for path in paths))
-    items = tqdm(_read_items(paths, corpus_format), f"reading {corpus.name}", unit=" lines", disable=not show_progress)
+    corpus = Corpus(" + ".join(str(path) for path in paths), line_name="unit" if _is_tmx(paths[0]) else "line")
+    items = tqdm(
+        _read_items(paths, corpus_format),
+        f"reading {corpus.name}",
+        unit=f" {corpus.line_name}s",
+        disable=not show_progress,
+    )
     for line, item in enumerate(items, start=1):
         pair = _check(item, corpus_format.max_characters) if isinstance(item, SentencePair) else item
         if isinstance(pair, BadLine):
@@ -123,20 +124,24 @@ def read_pairs(
             corpus.pairs.append(pair)
             corpus.lines.append(line)
     if not corpus.pairs:
-        problems = [problem.strip() for problem in describe_rejected(corpus.rejected)]
+        problems = [problem.strip() for problem in describe_rejected(corpus.rejected, corpus.line_name)]
         raise DataError("; ".join([f"{corpus.name}: no sentence pair left", *problems]))
     return corpus
 
 
 def _read_items(paths: Sequence[Path], corpus_format: CorpusFormat) -> Iterator[SentencePair | BadLine]:
     match paths:
-        case [path] if path.suffix.lower() == ".tmx":
+        case [path] if _is_tmx(path):
             return _read_tmx(path, corpus_format.source_language, corpus_format.target_language)
         case [path]:
             return _read_tsv(path, corpus_format)
         case [source, target]:
             return _read_parallel(source, target)
     raise DataError(f"expected one file, or one per language; got {len(paths)}")
+
+
+def _is_tmx(path: Path) -> bool:
+    return path.suffix.lower() == ".tmx"
 
 
 def _check(pair: SentencePair, max_characters: int) -> SentencePair | BadLine:
@@ -159,7 +164,6 @@ def _read_lines(path: Path) -> Iterator[bytes]:
 
 
 def _read_tsv(path: Path, corpus_format: CorpusFormat) -> Iterator[SentencePair | BadLine]:
-    source, target = corpus_format.source_column, corpus_format.target_column
     for line in _read_lines(path):
         try:
             cells = line.decode("utf-8").split("\t")
@@ -167,7 +171,7 @@ def _read_tsv(path: Path, corpus_format: CorpusFormat) -> Iterator[SentencePair 
             yield BadLine(INVALID_UTF8)
             continue
         well_formed = len(cells) == corpus_format.columns
-        yield SentencePair(cells[source], cells[target]) if well_formed else BadLine(WRONG_COLUMN_COUNT)
+        yield SentencePair(cells[0], cells[1]) if well_formed else BadLine(WRONG_COLUMN_COUNT)
 
 
 def _read_parallel(source_path: Path, target_path: Path) -> Iterator[SentencePair | BadLine]:

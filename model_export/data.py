@@ -25,6 +25,7 @@ class EncodedPairs:
         source_ids: per pair int32 (source_len,), end of sentence included.
         target_ids: per pair int32 (target_len,), start and end of sentence included.
         rejected: line numbers of pairs that were left out, by problem.
+        line_name: as in the corpus.
     """
 
     pad_id: int
@@ -32,13 +33,14 @@ class EncodedPairs:
     source_ids: list[IntArray] = field(default_factory=list)
     target_ids: list[IntArray] = field(default_factory=list)
     rejected: dict[str, list[int]] = field(default_factory=dict)
+    line_name: str = "line"
 
     def report(self) -> str:
         """Says how many pairs and tokens there are and, per problem, which lines were left out."""
         source_tokens = sum(len(ids) - 1 for ids in self.source_ids)
         target_tokens = sum(len(ids) - 2 for ids in self.target_ids)
         head = f"{len(self.source_ids)} pairs encoded: {source_tokens} source and {target_tokens} target tokens"
-        return "\n".join([head, *describe_rejected(self.rejected)])
+        return "\n".join([head, *describe_rejected(self.rejected, self.line_name)])
 
 
 def encode_pairs(corpus: Corpus, tokenizer: Tokenizer, max_tokens: int, show_progress: bool = False) -> EncodedPairs:
@@ -53,7 +55,7 @@ def encode_pairs(corpus: Corpus, tokenizer: Tokenizer, max_tokens: int, show_pro
     Raises:
         DataError: no pair is left.
     """
-    encoded = EncodedPairs(tokenizer.pad_id, tokenizer.eos_id)
+    encoded = EncodedPairs(tokenizer.pad_id, tokenizer.eos_id, line_name=corpus.line_name)
     progress = tqdm(corpus.pairs, f"encoding {corpus.name}", unit=" pairs", disable=not show_progress)
     for line, pair in zip(corpus.lines, progress, strict=True):
         source, target = tokenizer.encode_ids(pair.source), tokenizer.encode_ids(pair.target)

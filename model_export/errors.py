@@ -4,6 +4,7 @@ ExportError
 ├── ConfigError        a configuration file or value is wrong
 ├── DataError          a data file cannot be used; names the file
 ├── CheckpointError    a checkpoint is missing, broken or of another configuration
+├── TrainingError      training cannot go on
 └── ParityError        the exported graph does not agree with the model
 """
 
@@ -24,6 +25,10 @@ class DataError(ExportError):
 
 class CheckpointError(ExportError):
     """A checkpoint is missing, broken, or was written under another configuration."""
+
+
+class TrainingError(ExportError):
+    """Training cannot go on; the message says what to change."""
 
 
 class ParityError(ExportError):

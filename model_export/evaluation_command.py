@@ -19,16 +19,18 @@ def run_evaluation(arguments: Namespace) -> None:
     """Translates the test file, prints the figures, and writes them where the command line says."""
     if arguments.record and not arguments.bundle:
         raise ConfigError("--record: writes into a bundle's manifest, so it needs --bundle")
+    if arguments.precision and not arguments.bundle:
+        raise ConfigError("--precision: chooses among a bundle's graphs, so it needs --bundle")
     corpus = read_pairs([arguments.test], show_progress=False)
     print(corpus.report())
     model = load_bundle(arguments.bundle, arguments.precision) if arguments.bundle else load_run(arguments.run)
     options = DecodingOptions(beam_size=arguments.beam_size, length_penalty=arguments.length_penalty)
     translations = translate_corpus(model, corpus, options)
     metrics = score_translations(translations, corpus)
-    if arguments.translations:
-        arguments.translations.write_text("".join(f"{line}\n" for line in translations), encoding="utf-8")
     for metric in metrics:
         print(f"{metric.name} {metric.value:.2f}  {metric.signature}")
+    if arguments.translations:
+        arguments.translations.write_text("".join(f"{line}\n" for line in translations), encoding="utf-8")
     if arguments.json:
         _write_json(arguments, model.precision, metrics)
     if arguments.record:
@@ -37,7 +39,7 @@ def run_evaluation(arguments: Namespace) -> None:
 
 def _score(metric: Metric, arguments: Namespace, precision: str) -> Score:
     command = (
-        f"interlinear-export evaluate --bundle {arguments.bundle.name} --precision {precision} "
+        f"interlinear-export evaluate --bundle {arguments.bundle.resolve().name} --precision {precision} "
         f"--beam-size {arguments.beam_size} --length-penalty {arguments.length_penalty} --test {arguments.test.name}"
     )
     return Score(

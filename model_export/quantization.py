@@ -200,11 +200,12 @@ class _Rewriter:
         producer = self._bounds.producer(tensor)
         names = list(producer.input) if producer is not None and producer.op_type == "Concat" else [tensor]
         bounds = [self._bounds.bound(name) for name in names]
-        widths = [self._widths.get(name) for name in names]
-        if len(set(bounds)) == 1 or None in widths or None in bounds:
+        widths = [self._widths.get(name, 0) for name in names]
+        beside_each_other = 0 not in widths and sum(widths) == width
+        if len(set(bounds)) == 1 or None in bounds or not beside_each_other:
             bound = self._bounds.bound(tensor)
             return None if bound is None else [_Part(tensor, 0, width, bound)]
-        stops = np.cumsum([size for size in widths if size is not None]).tolist()
+        stops = np.cumsum(widths).tolist()
         starts = [0, *stops[:-1]]
         return [
             _Part(name, start, stop, bound)

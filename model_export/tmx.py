@@ -56,8 +56,8 @@ def read_units(path: Path) -> Iterator[dict[str, str]]:
     """Yields each unit's text by language code (lower case, `-` between its parts); the first variant of a code wins.
 
     Raises:
-        DataError: the file cannot be read, is no well-formed XML, or declares an entity (which could expand without
-            end, or read other files).
+        DataError: the file cannot be read, has an unknown encoding, is no well-formed XML, or declares an entity (which
+            could expand without end, or read other files).
     """
 
     def refuse_entity(name: str, *_: object) -> None:
@@ -81,6 +81,8 @@ def read_units(path: Path) -> Iterator[dict[str, str]]:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except expat.ExpatError as error:
         raise DataError(f"{path}: is no well-formed XML: {error}") from error
+    except (LookupError, ValueError) as error:  # what expat raises about the encoding that the file declares
+        raise DataError(f"{path}: has an encoding that cannot be read; convert it to UTF-8 ({error})") from error
 
 
 def find_language(unit: dict[str, str], language: str) -> str | None:

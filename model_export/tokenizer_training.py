@@ -56,8 +56,16 @@ def train_tokenizer(
         try:
             return _train_unigram(counts, seed_file, vocabulary_size, character_coverage)
         except (RuntimeError, OSError) as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise DataError(f"tokenizer training failed: {reason[-1]}") from error
+            raise DataError(f"tokenizer training failed: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """What SentencePiece says, without the place in its source and with the names that its options have here."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = lines[-1].rpartition("] ")[2]
+    for theirs, ours in (("with --character_coverage option", ""), ("vocab_size", "tokenizer_vocabulary_size")):
+        reason = reason.replace(theirs, ours)
+    return reason.replace(" .", ".")
 
 
 def _train_unigram(

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, get_args
 
 from tqdm import tqdm
 
@@ -110,7 +110,7 @@ def _add_translate(parser: argparse.ArgumentParser) -> None:
         help="write JSON per line: tokens, words, scores and alignments, as the API gives them",
     )
     parser.add_argument(
-        "--alignment", choices=("none", "hard", "soft"), default="soft", help="with --jsonl; default: %(default)s"
+        "--alignment", choices=get_args(AlignmentDetail), default="soft", help="with --jsonl; default: %(default)s"
     )
     _add_settings(parser, MODEL_SETTINGS)
 

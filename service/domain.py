@@ -5,7 +5,7 @@ All character ranges are half-open and count Unicode code points of the caller's
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -108,8 +108,8 @@ class Sentence:
 
     start: int
     end: int
-    tokens: tuple[int, int] = field(default=(0, 0))
-    words: tuple[int, int] = field(default=(0, 0))
+    tokens: tuple[int, int]
+    words: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)

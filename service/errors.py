@@ -7,12 +7,12 @@ InterlinearError
 │   └── BundleError              a model bundle cannot be served; names file and field
 ├── DecodingError                the model failed on accepted work                500
 └── RequestError                 the caller can do something about it
-├── InvalidRequestError      a field has a wrong value                       422
-├── TextTooLongError         more text than the limits allow                 413
-├── ModelNotFoundError       no such model or language pair                  404
-└── UnavailableError         not now; carries `retry_after_s`                503
-├── OverloadedError      queue full or waited too long
-└── ShuttingDownError    the service is draining
+    ├── InvalidRequestError      a field has a wrong value                       422
+    ├── TextTooLongError         more text than the limits allow                 413
+    ├── ModelNotFoundError       no such model or language pair                  404
+    └── UnavailableError         not now; carries `retry_after_s`                503
+        ├── OverloadedError      queue full or waited too long
+        └── ShuttingDownError    the service is draining
 (anything else is a defect and becomes a 500 that says nothing of internals)
 """
 

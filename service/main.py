@@ -38,27 +38,14 @@ def create_app(settings: Settings | None = None, backend: Seq2SeqBackend | None 
         ConfigurationError: the environment holds a wrong setting.
     """
     state = AppState(settings or load_settings())
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        models = load_models(state.settings, backend)
-        try:
-            await models.start()
-            state.metrics.watch(models)
-            state.models, state.draining = models, False
-            logger.info("ready")
-            yield
-        finally:
-            state.draining = True
-            await models.stop(state.settings.shutdown_timeout_s)
-
     app = FastAPI(
         title="Interlinear",
         version=_version(),
         description=DESCRIPTION,
-        lifespan=lifespan,
+        lifespan=lambda _: _life(state, backend),
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would repeat what was sent
     )
     app.state.service = state
     app.add_middleware(MetricsMiddleware, metrics=state.metrics)
@@ -66,6 +53,20 @@ def create_app(settings: Settings | None = None, backend: Seq2SeqBackend | None 
     app.include_router(native_routes(state.settings))
     app.include_router(pages)
     return app
+
+
+@asynccontextmanager
+async def _life(state: AppState, backend: Seq2SeqBackend | None) -> AsyncIterator[None]:
+    models = load_models(state.settings, backend)
+    try:
+        await models.start()
+        state.metrics.watch(models)
+        state.models, state.draining = models, False
+        logger.info("ready")
+        yield
+    finally:
+        state.draining = True
+        await models.stop(state.settings.shutdown_timeout_s)
 
 
 def _version() -> str:

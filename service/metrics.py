@@ -25,6 +25,7 @@ from service.serving import ServedModels
 DURATION_BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 KNOWN_METHODS: Final = frozenset({"GET", "POST", "HEAD", "OPTIONS"})  # clients invent others; labels must stay few
 UNMATCHED: Final = "unmatched"
+INTERNAL_ERROR: Final = "internal-error"
 
 
 class Metrics:
@@ -97,6 +98,9 @@ class MetricsMiddleware:
 
         try:
             await self._app(scope, receive, note_status)
+        except Exception:
+            scope["problem"] = INTERNAL_ERROR  # the outermost layer answers it, which is outside of this one
+            raise
         finally:
             self._metrics.count_request(scope, status, time.perf_counter() - start)
 

@@ -36,8 +36,9 @@ def _bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
+    except (OSError, UnicodeError) as error:  # the latter for a name that is none
+        problem = error.strerror if isinstance(error, OSError) else "not a host name"
+        raise ConfigurationError(f"cannot listen on {host}, port {port}: {problem}") from error
     return listener
 
 
@@ -54,7 +55,7 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with app.router.lifespan_context(app):
         # uvicorn repeats the signal that ended it for whoever handled it before; the engines must be drained first.
         for ending in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(ending, _note_end)
+            signal.signal(ending, signal.SIG_IGN)
         await _Server(config).serve(sockets=[listener])
 
 
@@ -66,6 +67,7 @@ class _Server(uvicorn.Server):
             host, port = listener.getsockname()[:2]
             logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
 
-
-def _note_end(signal_number: int, frame: FrameType | None) -> None:
-    logger.info("stopping on %s", signal.Signals(signal_number).name)
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Notes the signal that ends the service."""
+        logger.info("stopping on %s", signal.Signals(sig).name)
+        super().handle_exit(sig, frame)

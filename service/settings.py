@@ -22,9 +22,12 @@ PREFIX = "INTERLINEAR_"
 
 
 class Settings(BaseSettings):
-    """The service's configuration. Lengths of text count Unicode code points, decoding lengths target tokens."""
+    """The service's configuration. Lengths of text count Unicode code points, decoding lengths target tokens.
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    A variable that is set to nothing counts as not set.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid")
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0 lets the system choose")

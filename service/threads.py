@@ -1,14 +1,31 @@
-"""How many CPUs this process may really use: affinity and cgroup quota, not the host's core count."""
+"""How many threads this process can really run, and what is too long for the event loop's own thread."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Final, TypeVar
+
+Result = TypeVar("Result")
+
+SHORT_TEXT: Final = 2_000
+"""Characters that are dealt with in some hundredths of a second: a thread would cost more than it spares others."""
+
+
+async def run_aside(characters: int, work: Callable[[], Result]) -> Result:
+    """Runs `work` and gives what it returns or raises; in a thread where it would keep other requests waiting.
+
+    Args:
+        characters: how much text it deals with.
+        work: may go on for a while after the call has been cancelled.
+    """
+    return work() if characters <= SHORT_TEXT else await asyncio.to_thread(work)
 
 
 def usable_cpus(root: Path = Path("/"), affinity: int | None = None) -> int:
-    """The number of threads that can run at the same time.
+    """The number of threads that can run at the same time, by affinity and cgroup quota, not the host's core count.
 
     A quota of a fraction of a CPU is rounded down, to at least 1: threads beyond the quota get the process throttled.
 

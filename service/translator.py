@@ -24,6 +24,7 @@ from service.domain import (
     TranslatedText,
 )
 from service.errors import InvalidRequestError, TextTooLongError
+from service.threads import run_aside
 
 
 class Decoder(Protocol):
@@ -97,13 +98,24 @@ class Translator:
             InvalidRequestError: a length or the prefix cannot be served.
             UnavailableError: the engine takes no work at the moment.
         """
+        length = sum(map(len, texts)) + len(target_prefix or "")
+        sources, jobs = await run_aside(length, lambda: self._prepare(texts, options, target_prefix))
+        hypotheses = iter(await self._decoder.decode(jobs) if jobs else [])
+        return await run_aside(
+            length * options.num_hypotheses,
+            lambda: [
+                self._put_together(source, [next(hypotheses) for _ in source.sentences], alignment)
+                for source in sources
+            ],
+        )
+
+    def _prepare(
+        self, texts: Sequence[str], options: DecodingOptions, target_prefix: str | None
+    ) -> tuple[list[_Source], list[DecodingJob]]:
+        """Takes the texts apart and makes a job of each of their sentences, in order."""
         sources = [self._take_apart(f"text[{index}]", text) for index, text in enumerate(texts)]
         prefix_ids = self._prefix_ids(target_prefix, sources)
-        jobs = [self._job(sentence, options, prefix_ids) for source in sources for sentence in source.sentences]
-        hypotheses = iter(await self._decoder.decode(jobs) if jobs else [])
-        return [
-            self._put_together(source, [next(hypotheses) for _ in source.sentences], alignment) for source in sources
-        ]
+        return sources, [self._job(each, options, prefix_ids) for source in sources for each in source.sentences]
 
     def _take_apart(self, field: str, text: str) -> _Source:
         sentences, separators = analyse_sentences(text, self._tokenizer)
@@ -136,14 +148,8 @@ class Translator:
         length = options.max_decoding_length
         if length is None:
             length = min(most, max(least, len(prefix_ids) + default_length_limit(len(source_ids))))
-        rules = (
-            ("max_decoding_length", length <= most, f"the model writes at most {most} tokens"),
-            ("min_decoding_length", least <= length, f"must not exceed the maximum length of {length} tokens"),
-            ("target_prefix", len(prefix_ids) < length, f"must be shorter than the maximum length of {length} tokens"),
-        )
-        for field, holds, problem in rules:
-            if not holds:
-                raise InvalidRequestError(f"{field}: {problem}", field)
+        elif length > most:
+            raise InvalidRequestError(f"max_decoding_length: must be at most {most}", "max_decoding_length")
         return DecodingJob(source_ids, replace(options, max_decoding_length=length), prefix_ids)
 
     def _put_together(

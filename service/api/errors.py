@@ -18,6 +18,7 @@ from starlette.responses import Response
 
 from service import errors
 from service.api.schemas import ProblemModel
+from service.metrics import INTERNAL_ERROR
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ PROBLEMS: Mapping[type[Exception], ProblemKind] = {
     errors.OverloadedError: ProblemKind(503, "overloaded", "Too busy"),
     errors.ShuttingDownError: ProblemKind(503, "shutting-down", "Shutting down"),
     errors.DecodingError: ProblemKind(500, "decoding-failed", "Translation failed"),
-    Exception: ProblemKind(500, "internal-error", "Internal error"),
+    Exception: ProblemKind(500, INTERNAL_ERROR, "Internal error"),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
@@ -12,12 +13,15 @@ from starlette.responses import JSONResponse, Response
 from service.api.answers import translation_answer
 from service.api.body import name_text_as_sent, read_translate_request
 from service.api.catalogue import language_pairs, model_detail, model_summary
-from service.api.disconnect import unless_disconnected
 from service.api.errors import describe_problems
+from service.api.interruption import shutdown_when_cancelled, unless_disconnected
 from service.api.openapi import translate_request_body
-from service.api.schemas import LanguageList, ModelDetail, ModelList, Status, TranslateResponse
+from service.api.schemas import LanguageList, ModelDetail, ModelList, Status, TranslateRequest, TranslateResponse
 from service.api.state import state_of
+from service.domain import TranslatedText
+from service.registry import LoadedModel
 from service.settings import Settings
+from service.threads import run_aside
 
 METRICS_MEDIA_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 PROBES: dict[int | str, dict[str, Any]] = {503: {"model": Status, "description": "Not now"}}
@@ -47,18 +51,28 @@ async def translate(request: Request) -> Response:
     half-open and count Unicode code points of the whole text. Alignments come from the model's attention.
     """
     state = state_of(request)
-    body = await read_translate_request(request, state.settings)
-    model = state.ready_models.registry.find(body.model, body.source_language, body.target_language)
-    work = model.translator.translate(body.texts, body.options, body.target_prefix, body.alignment)
-    with name_text_as_sent(body):
-        translated = await unless_disconnected(request, work)
+    with shutdown_when_cancelled():
+        body = await read_translate_request(request, state.settings)
+        model = state.ready_models.registry.find(body.model, body.source_language, body.target_language)
+        with name_text_as_sent(body):
+            content = await unless_disconnected(request, _translate(model, body))
+    return Response(content, media_type="application/json")
+
+
+async def _translate(model: LoadedModel, body: TranslateRequest) -> bytes:
+    translated = await model.translator.translate(body.texts, body.options, body.target_prefix, body.alignment)
+    characters = sum(map(len, body.texts)) * body.num_hypotheses
+    return await run_aside(characters, lambda: _render(model, translated, body.return_scores))
+
+
+def _render(model: LoadedModel, translated: Sequence[TranslatedText], return_scores: bool) -> bytes:
     answer = {
         "model": model.manifest.name,
         "source_language": model.manifest.source_language,
         "target_language": model.manifest.target_language,
-        "translations": [translation_answer(each, body.return_scores) for each in translated],
+        "translations": [translation_answer(each, return_scores) for each in translated],
     }
-    return Response(to_json(answer, inf_nan_mode="null"), media_type="application/json")
+    return to_json(answer, inf_nan_mode="null")
 
 
 _catalogue = APIRouter(tags=["models"], responses=describe_problems(503))

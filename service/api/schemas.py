@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
+from service.alignment import AlignmentDetail
+from service.decoding.jobs import MAX_PENALTY
 from service.domain import DecodingOptions
 
-MAX_LENGTH_PENALTY = 10.0  # beyond this the score says nothing but the length
-MAX_COVERAGE_PENALTY = 10.0
+_DEFAULTS = DecodingOptions()
 
 
 def _without_nul(text: str) -> str:
@@ -36,6 +37,7 @@ _TextOrList = Annotated[
         _kind_of_text, custom_error_type="text_type", custom_error_message="must be a string or a list of strings"
     ),
 ]
+_Penalty = Annotated[float, Field(ge=0, le=MAX_PENALTY, allow_inf_nan=False)]
 _Range = Annotated[list[int], Field(min_length=2, max_length=2)]
 _Matrix = Annotated[list[list[float]], Field(description="target x source, 4 decimals")]
 
@@ -54,30 +56,26 @@ class TranslateRequest(_Model):
     model: str | None = Field(None, description="a model's name, as `GET /models` lists it", examples=["eng-fra"])
     source_language: str | None = Field(None, description="language tag of the text, such as `en`")
     target_language: str | None = Field(None, description="language tag of the translation, such as `fr`")
-    beam_size: int = Field(4, ge=1, description="hypotheses kept at every step; 1 is greedy search")
-    num_hypotheses: int = Field(1, ge=1, description="hypotheses returned, best first; at most `beam_size`")
-    length_penalty: float = Field(
-        1.0,
-        ge=0,
-        le=MAX_LENGTH_PENALTY,
-        allow_inf_nan=False,
-        description="scores are divided by `((5 + length) / 6) ** length_penalty`",
+    beam_size: int = Field(_DEFAULTS.beam_size, ge=1, description="hypotheses kept at every step; 1 is greedy search")
+    num_hypotheses: int = Field(
+        _DEFAULTS.num_hypotheses, ge=1, description="hypotheses returned, best first; at most `beam_size`"
     )
-    coverage_penalty: float = Field(
-        0.0,
-        ge=0,
-        le=MAX_COVERAGE_PENALTY,
-        allow_inf_nan=False,
-        description="weight of the penalty on source tokens that got little attention",
+    length_penalty: _Penalty = Field(
+        _DEFAULTS.length_penalty, description="scores are divided by `((5 + length) / 6) ** length_penalty`"
+    )
+    coverage_penalty: _Penalty = Field(
+        _DEFAULTS.coverage_penalty, description="weight of the penalty on source tokens that got little attention"
     )
     max_decoding_length: int | None = Field(
         None, ge=1, description="most target tokens per sentence, end of sentence included; by default from the source"
     )
-    min_decoding_length: int = Field(0, ge=0, description="fewest target tokens per sentence")
+    min_decoding_length: int = Field(
+        _DEFAULTS.min_decoding_length, ge=0, description="fewest target tokens per sentence"
+    )
     target_prefix: _Text | None = Field(
         None, description="what the translation begins with; the text must be a single sentence"
     )
-    alignment: Literal["none", "hard", "soft"] = Field(
+    alignment: AlignmentDetail = Field(
         "soft", description="`hard`: word links; `soft`: the token and word matrices too"
     )
     return_scores: bool = Field(True, description="give every target token its log-probability")

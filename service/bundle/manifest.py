@@ -141,12 +141,6 @@ class Manifest(_Part):
     versions: dict[str, str] = {}
 
     @property
-    def attention_mechanism(self) -> str:
-        """The attention mechanism's name; empty if the manifest does not say."""
-        name = self.architecture.get("attention_mechanism")
-        return name if isinstance(name, str) else ""
-
-    @property
     def special_ids(self) -> SpecialIds:
         """The special token ids, as search takes them."""
         ids = self.tokenizer.special_ids

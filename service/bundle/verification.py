@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Final
 
 from service.bundle.manifest import MANIFEST_FILE, FileEntry, Manifest
 from service.bundle.normalization import NORMALIZATION
 from service.bundle.tensor_contract import verify_tensors
 from service.bundle.tokenizer import Tokenizer
 from service.errors import BundleError
-
-SPECIAL_TOKENS: Final = ("pad", "bos", "eos", "unk")
 
 
 def fingerprint(path: Path) -> FileEntry:

@@ -16,6 +16,9 @@ from service.errors import InvalidRequestError
 LENGTH_FACTOR = 2
 LENGTH_MARGIN = 10
 
+MAX_PENALTY = 10.0
+"""Largest weight of the length and coverage penalties: beyond it the score says nothing of the translation."""
+
 
 def default_length_limit(source_length: int) -> int:
     """The limit on target tokens where a job sets none; `source_length` counts the end of sentence."""
@@ -44,10 +47,11 @@ def check_job(job: DecodingJob, vocabulary_size: int) -> None:
         ("beam_size", options.beam_size >= 1, "must be at least 1"),
         ("num_hypotheses", 1 <= options.num_hypotheses <= options.beam_size, "must be between 1 and beam_size"),
         ("max_decoding_length", limit >= 1, "must be at least 1"),
-        ("min_decoding_length", 0 <= options.min_decoding_length <= limit, "must be at most max_decoding_length"),
-        ("target_prefix", len(job.prefix_ids) < limit, "must be shorter than max_decoding_length"),
-        ("length_penalty", bool(np.isfinite(options.length_penalty)), "must be finite"),
-        ("coverage_penalty", bool(np.isfinite(options.coverage_penalty)), "must be finite"),
+        ("min_decoding_length", options.min_decoding_length <= limit, f"must be at most the maximum length, {limit}"),
+        ("min_decoding_length", options.min_decoding_length >= 0, "must be at least 0"),
+        ("target_prefix", len(job.prefix_ids) < limit, f"must be shorter than the maximum length, {limit} tokens"),
+        ("length_penalty", 0 <= options.length_penalty <= MAX_PENALTY, f"must be between 0 and {MAX_PENALTY}"),
+        ("coverage_penalty", 0 <= options.coverage_penalty <= MAX_PENALTY, f"must be between 0 and {MAX_PENALTY}"),
     )
     for field, holds, problem in rules:
         if not holds:

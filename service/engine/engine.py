@@ -12,7 +12,7 @@ from service.engine.limits import EngineLimits
 from service.engine.queue import JobQueue
 from service.engine.submission import Hypotheses, Submission
 from service.engine.worker import WorkDone, Worker
-from service.errors import OverloadedError, ShuttingDownError
+from service.errors import OverloadedError, ShuttingDownError, TextTooLongError
 
 FINAL_JOIN_S = 1.0  # time for one last step after the remaining work has been dropped
 
@@ -71,6 +71,9 @@ class Engine:
         """
         if not jobs:
             return []
+        if len(jobs) > self._limits.max_queue:
+            problem = f"The request has {len(jobs)} sentences; at most {self._limits.max_queue} are taken at once."
+            raise TextTooLongError(problem, "text")
         for job in jobs:
             check_job(job, self._vocabulary_size)
         loop = asyncio.get_running_loop()

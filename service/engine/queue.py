@@ -7,7 +7,7 @@ from collections import deque
 
 from service.engine.limits import EngineLimits
 from service.engine.submission import Submission, Ticket
-from service.errors import OverloadedError, ShuttingDownError, TextTooLongError
+from service.errors import OverloadedError, ShuttingDownError
 
 
 class JobQueue:
@@ -27,18 +27,15 @@ class JobQueue:
 
         Raises:
             ShuttingDownError: the queue is closed.
-            TextTooLongError: the submission alone is larger than the queue.
             OverloadedError: there is no room now.
         """
-        size, limit = len(submission.jobs), self._limits.max_queue
-        if size > limit:
-            raise TextTooLongError(f"The request has {size} sentences; at most {limit} are taken at once.", "text")
+        tickets = [Ticket(submission, index) for index in range(len(submission.jobs))]
         with self._changed:
             if self._closed:
                 raise ShuttingDownError("The service is shutting down.")
-            if len(self._waiting) + size > limit:
+            if len(self._waiting) + len(tickets) > self._limits.max_queue:
                 raise OverloadedError("Too many sentences are waiting.")
-            self._waiting.extend(Ticket(submission, index) for index in range(size))
+            self._waiting.extend(tickets)
             self._changed.notify()
 
     def withdraw(self, submission: Submission) -> None:

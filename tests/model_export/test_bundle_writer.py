@@ -50,11 +50,16 @@ def test_a_staged_directory_replaces_a_bundle_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [destination]
 
 
-def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
-    destination = write_bundle(tmp_path / "bundle")
-    with pytest.raises(KeyboardInterrupt), staged_directory(destination) as staging:
+def write_half(destination: Path) -> None:
+    with staged_directory(destination) as staging:
         (staging / "file").write_text("half", encoding="utf-8")
         raise KeyboardInterrupt
+
+
+def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+    destination = write_bundle(tmp_path / "bundle")
+    with pytest.raises(KeyboardInterrupt):
+        write_half(destination)
     read_bundle(destination)
     assert list(tmp_path.iterdir()) == [destination]
 

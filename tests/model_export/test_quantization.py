@@ -171,6 +171,33 @@ def test_an_integer_product_errs_by_no_more_than_its_steps_allow() -> None:
     assert (np.abs(found - np.tanh(x) @ kernel) <= most).all()
 
 
+def test_parts_of_different_range_have_scales_of_their_own() -> None:
+    body = "a = Tanh (x) b = Concat <axis = 1> (wide, a) y = MatMul (b, kernel)"
+    kernel = np.array([[0.01], [0.02], [2.0], [-3.0], [4.0]], dtype=np.float32)
+    graph = make_graph("float[2, 2] wide, float[2, 3] x", "float[2, 1] y", body, kernel=kernel)
+    quantized = quantize(graph, {"wide": 1000.0})
+    assert operations(quantized).count("MatMulInteger") == 2
+    wide, x = np.array([[1000.0, -300.0], [3.0, 700.0]], dtype=np.float32), weights(2, 3)
+    [found] = session(quantized).run(None, {"wide": wide, "x": x})
+    # Steps of 1000/127 would leave nothing of the tanh; apart, half a step of each activation and weight is the most.
+    parts = ((np.abs(wide), kernel[:2], 1000 / 127), (np.abs(np.tanh(x)), kernel[2:], 1 / 127))
+    most = sum(
+        (np.abs(rows) * step / 2).sum() + (values.sum(axis=1) + len(rows) * step / 2) * np.abs(rows).max() / 64 / 2
+        for values, rows, step in parts
+    )
+    assert (np.abs(found - np.hstack([wide, np.tanh(x)]) @ kernel)[:, 0] <= most).all()
+
+
+def test_parts_that_stand_below_each_other_stay_together() -> None:
+    body = "a = Tanh (x) b = Concat <axis = 0> (wide, a) y = MatMul (b, kernel)"
+    graph = make_graph("float[2, 3] wide, float[2, 3] x", "float[4, 3] y", body, kernel=np.eye(3))
+    quantized = quantize(graph, {"wide": 2.0})
+    assert operations(quantized).count("MatMulInteger") == 1
+    wide, x = 2 * np.tanh(weights(2, 3)), weights(2, 3, seed=1)
+    [found] = session(quantized).run(None, {"wide": wide, "x": x})
+    np.testing.assert_allclose(found, np.vstack([wide, np.tanh(x)]), atol=1 / 127)
+
+
 def test_scalars_stay_scalars_and_unread_constants_go() -> None:
     body = "a = Tanh (x) b = Mul (a, factor) y = MatMul (b, kernel)"
     graph = make_graph("float[N, 2] x", "float[N, 2] y", body, factor=3.0, kernel=np.eye(2) * 1.5, unread=[7.0])

@@ -80,7 +80,8 @@ def test_no_pair_of_products_exceeds_16_bits(reversing_bundle: Path) -> None:
                 assert (BIGGEST_ACTIVATION * (pairs[:-1] + pairs[1:])).max() <= INT16_MAX
                 assert pairs.max() == 64  # nothing of the range is given away
                 checked += 1
-    assert checked == 7  # key projection, bridge; cell twice, query, attention vector, output
+    # Key projection, bridge; the cell's input in two parts and its state, query, attention vector, output.
+    assert checked == 8
 
 
 @each_graph

@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from service.api.schemas import ProblemModel
 from service.bundle.reader import read_bundle
 from service.decoding.backend import DecoderRows, StepOutput
 from service.domain import IntArray
@@ -19,6 +20,8 @@ from service.settings import Settings
 from tests.service.tiny_bundle import write_bundle
 
 PATIENCE_S = 10.0
+MARKER = "pr1vate"
+"""What tests send where it must not come back."""
 
 
 class ControlledBackend:
@@ -71,3 +74,14 @@ def running_app(directory: Path, **values: Any) -> Iterator[tuple[TestClient, Co
             yield client, backend
         finally:
             backend.release()
+
+
+def check_problem(answer: Any, status: int, name: str, field: str | None = None) -> dict[str, Any]:
+    """Checks that an answer is a problem of this kind that repeats nothing, and gives its JSON."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = ProblemModel.model_validate_json(answer.content)
+    assert (problem.status, problem.type, problem.field) == (status, f"urn:interlinear:problem:{name}", field)
+    assert MARKER not in answer.text
+    assert "Traceback" not in answer.text
+    return answer.json()  # type: ignore[no-any-return]

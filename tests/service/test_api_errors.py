@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +11,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.api.errors import PROBLEMS, problem_kind, problem_response
-from service.api.schemas import ProblemModel
 from service.errors import InterlinearError, OverloadedError, StartupError
-from tests.service.api_client import PATIENCE_S, running_app
+from tests.service.api_client import MARKER, check_problem, running_app
 
 JSON = {"Content-Type": "application/json"}
-MARKER = "pr1vate"
 LIMITS = {
     "max_request_bytes": 2000,
     "max_texts": 3,
@@ -33,16 +29,6 @@ LIMITS = {
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     with running_app(tmp_path_factory.mktemp("models"), **LIMITS) as (client, _):
         yield client
-
-
-def check_problem(answer: Any, status: int, name: str, field: str | None = None) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/problem+json"
-    problem = ProblemModel.model_validate_json(answer.content)
-    assert (problem.status, problem.type, problem.field) == (status, f"urn:interlinear:problem:{name}", field)
-    assert MARKER not in answer.text
-    assert "Traceback" not in answer.text
-    return answer.json()  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -234,60 +220,10 @@ def test_models_that_cannot_be_shown(client: TestClient, path: str) -> None:
 
 def test_the_frameworks_own_errors(client: TestClient) -> None:
     check_problem(client.get(f"/{MARKER}"), 404, "not-found")
+    check_problem(client.post(f"/translate/?{MARKER}", follow_redirects=False), 404, "not-found")
     answer = client.put("/translate")
     check_problem(answer, 405, "method-not-allowed")
     assert answer.headers["allow"] == "POST"
-
-
-def test_a_full_queue_answers_at_once_with_retry_after(tmp_path: Path) -> None:
-    with running_app(tmp_path, max_queue=1, max_queue_wait_s=60) as (client, backend), ThreadPoolExecutor(2) as clients:
-        backend.hold()
-        first = clients.submit(client.post, "/translate", json={"text": "a cat"})
-        assert backend.held.wait(PATIENCE_S)
-        second = clients.submit(client.post, "/translate", json={"text": "a dog"})
-        engine = client.app.state.service.models.engines["tiny"]  # type: ignore[attr-defined]
-        deadline = time.monotonic() + PATIENCE_S
-        while engine.queue_length == 0:
-            assert time.monotonic() < deadline
-        answer = client.post("/translate", json={"text": MARKER})
-        check_problem(answer, 503, "overloaded")
-        assert int(answer.headers["retry-after"]) >= 1
-        backend.release()
-        assert first.result().status_code == second.result().status_code == 200
-
-
-def test_waiting_too_long_answers_503(tmp_path: Path) -> None:
-    with running_app(tmp_path, max_queue_wait_s=0.05) as (client, backend), ThreadPoolExecutor(1) as clients:
-        backend.hold()
-        first = clients.submit(client.post, "/translate", json={"text": "a cat"})
-        assert backend.held.wait(PATIENCE_S)
-        check_problem(client.post("/translate", json={"text": "a dog"}), 503, "overloaded")
-        backend.release()
-        assert first.result().status_code == 200
-
-
-def test_a_request_of_more_sentences_than_can_wait_is_too_long(tmp_path: Path) -> None:
-    with running_app(tmp_path, max_queue=2) as (client, _):
-        answer = client.post("/translate", json={"text": "One. Two. Three."})
-        check_problem(answer, 413, "text-too-long", "text")
-
-
-def test_a_failing_model_says_nothing_of_itself_and_the_service_lives_on(tmp_path: Path) -> None:
-    with running_app(tmp_path) as (client, backend):
-        backend.broken = True
-        answer = client.post("/translate", json={"text": ["a cat", "a dog"]})
-        assert "secret" not in check_problem(answer, 500, "decoding-failed")["detail"]
-        backend.broken = False
-        assert client.post("/translate", json={"text": "a cat"}).status_code == 200
-
-
-def test_a_defect_says_nothing_of_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: Any) -> None:
-        raise RuntimeError(MARKER)
-
-    monkeypatch.setattr("service.api.routes.translation_answer", fail)
-    with running_app(tmp_path) as (client, _):
-        check_problem(client.post("/translate", json={"text": "a cat"}), 500, "internal-error")
 
 
 def all_subclasses(error_class: type[Exception]) -> Iterator[type[Exception]]:

@@ -65,21 +65,23 @@ def test_the_process_serves_and_ends_quietly_on_sigterm(models: Path) -> None:
         assert "Traceback" not in log
 
 
-def send_request(address: str, sentences: int, length: int) -> socket.socket:
-    """Opens a connection and asks for `sentences` translations of exactly `length` tokens each."""
-    body = json.dumps(
-        {
-            "text": ["tea and bread"] * sentences,
-            "min_decoding_length": length,
-            "max_decoding_length": length,
-            "alignment": "none",
-        }
-    )
-    head = f"POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+def send(address: str, body: str, length: int | None = None) -> socket.socket:
+    """Opens a connection and sends a request, or its beginning where `length` is more than that of `body`."""
     host, port = address.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
-    connection.sendall(f"{head}Connection: close\r\n\r\n{body}".encode())
+    head = "POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    connection.sendall(f"{head}Content-Length: {length or len(body)}\r\n\r\n{body}".encode())
     return connection
+
+
+def send_request(address: str, sentences: int, length: int) -> socket.socket:
+    """Asks for `sentences` translations of exactly `length` tokens each."""
+    values = {"text": ["tea and bread"] * sentences, "alignment": "none"}
+    return send(address, json.dumps(values | {"min_decoding_length": length, "max_decoding_length": length}))
+
+
+def read_all(connection: socket.socket) -> str:
+    return b"".join(iter(lambda: connection.recv(1 << 16), b"")).decode()
 
 
 def metric(address: str, name: str) -> float:
@@ -100,11 +102,23 @@ def test_accepted_requests_are_answered_after_sigterm(models: Path) -> None:
         with send_request(address, sentences=60, length=200) as connection:
             wait_until(lambda: metric(address, "live_rows") > 0)
             process.send_signal(signal.SIGTERM)
-            assert connection.recv(15) == b"HTTP/1.1 200 OK"
-            while connection.recv(1 << 16):
-                pass
+            assert read_all(connection).startswith("HTTP/1.1 200 OK")
         process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
+
+
+def test_what_is_left_when_the_time_to_drain_is_up_gets_a_problem(models: Path) -> None:
+    with serving(models, "--shutdown-timeout-s", "1") as (process, address):
+        with send_request(address, sentences=100, length=500) as busy, send(address, '{"text": ', length=100) as slow:
+            wait_until(lambda: metric(address, "live_rows") > 0)
+            process.send_signal(signal.SIGTERM)
+            for connection in (busy, slow):
+                answer = read_all(connection)
+                assert answer.startswith("HTTP/1.1 503 ")
+                assert "urn:interlinear:problem:shutting-down" in answer
+        _, log = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+        assert "Traceback" not in log
 
 
 def test_a_client_that_leaves_frees_its_rows(models: Path) -> None:
@@ -122,22 +136,30 @@ def break_bundle(models: Path, directory: Path) -> Path:
     return directory
 
 
-def test_a_broken_bundle_stops_the_start_with_one_line(models: Path, tmp_path: Path) -> None:
-    broken = break_bundle(models, tmp_path / "models")
-    done = subprocess.run(command(broken), cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+def refused_start(models: Path, *options: str, **environment: str) -> str:
+    """The one line that a process says which does not start."""
+    done = subprocess.run(
+        command(models, *options),
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
     assert done.returncode == 1
     [line] = done.stderr.splitlines()
+    return line
+
+
+def test_a_broken_bundle_stops_the_start_with_one_line(models: Path, tmp_path: Path) -> None:
+    line = refused_start(break_bundle(models, tmp_path / "models"))
     assert line.startswith("interlinear: error: ")
     assert "encoder.fp32.onnx" in line
 
 
 def test_a_wrong_setting_stops_the_start_with_one_line(models: Path) -> None:
-    environment = os.environ | {"INTERLINEAR_MAX_QUEUE": "none"}
-    done = subprocess.run(
-        command(models), cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
-    assert done.returncode == 1
-    [line] = done.stderr.splitlines()
+    line = refused_start(models, INTERLINEAR_MAX_QUEUE="none")
     assert line.startswith("interlinear: error: INTERLINEAR_MAX_QUEUE: ")
 
 
@@ -146,17 +168,13 @@ def test_an_address_in_use_stops_the_start(models: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        done = subprocess.run(
-            [*command(models), "--port", port],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-            check=False,
-        )
-    assert done.returncode == 1
-    [line] = done.stderr.splitlines()
+        line = refused_start(models, "--port", port)
     assert line == f"interlinear: error: cannot listen on 127.0.0.1, port {port}: Address already in use"
+
+
+def test_a_name_that_is_none_stops_the_start(models: Path) -> None:
+    line = refused_start(models, "--host", "a..b")
+    assert line == "interlinear: error: cannot listen on a..b, port 0: not a host name"
 
 
 def test_an_app_on_a_broken_bundle_does_not_start(models: Path, tmp_path: Path) -> None:

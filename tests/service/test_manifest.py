@@ -24,7 +24,6 @@ def parse(values: dict[str, Any]) -> Manifest:
 def test_a_manifest_gives_back_what_was_written() -> None:
     manifest = parse(make_manifest())
     assert manifest.name == "tiny"
-    assert manifest.attention_mechanism == "luong"
     assert manifest.special_ids == SpecialIds(pad=0, bos=1, eos=2, unk=3)
     assert manifest.tensors.encoder.inputs[0].shape == ("batch", "source_len")
     assert parse_manifest(manifest.model_dump_json().encode()) == manifest

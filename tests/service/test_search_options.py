@@ -99,6 +99,8 @@ def test_jobs_of_different_beam_sizes_do_not_mix() -> None:
         ({"min_decoding_length": 13}, "min_decoding_length"),
         ({"min_decoding_length": -1}, "min_decoding_length"),
         ({"length_penalty": math.nan}, "length_penalty"),
+        ({"length_penalty": -1.0}, "length_penalty"),
+        ({"coverage_penalty": 10.5}, "coverage_penalty"),
         ({"coverage_penalty": math.inf}, "coverage_penalty"),
     ],
 )

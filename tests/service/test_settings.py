@@ -68,6 +68,13 @@ def test_all_wrong_values_are_named_at_once() -> None:
     assert "INTERLINEAR_THREADS: " in str(error.value)
 
 
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MODELS_DIR", "PRECISION", "PORT"):
+        monkeypatch.setenv(f"INTERLINEAR_{name}", "")
+    settings = load_settings()
+    assert (settings.models_dir, settings.precision, settings.port) == (None, None, 8000)
+
+
 def test_no_models_at_all_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no model"):
         load_settings({"built_in_models": "false"})

@@ -1,13 +1,15 @@
-"""CPU counts from made-up /proc and /sys trees."""
+"""CPU counts from made-up /proc and /sys trees; long work beside the event loop."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from service.threads import usable_cpus
+from service.threads import SHORT_TEXT, run_aside, usable_cpus
 
 
 def make_tree(root: Path, files: dict[str, str]) -> Path:
@@ -70,3 +72,18 @@ def test_version_1_without_a_quota(tmp_path: Path) -> None:
         "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
     }
     assert usable_cpus(make_tree(tmp_path, files), affinity=4) == 4
+
+
+def test_only_long_work_leaves_the_event_loop() -> None:
+    main = threading.get_ident()
+    assert asyncio.run(run_aside(SHORT_TEXT, threading.get_ident)) == main
+    assert asyncio.run(run_aside(SHORT_TEXT + 1, threading.get_ident)) != main
+
+
+def test_errors_of_long_work_reach_the_caller() -> None:
+    def fail() -> None:
+        raise ValueError("no")
+
+    for characters in (1, SHORT_TEXT + 1):
+        with pytest.raises(ValueError, match="no"):
+            asyncio.run(run_aside(characters, fail))

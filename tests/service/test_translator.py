@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from service.domain import AnalysedText, DecodingJob, DecodingOptions, Hypothesis, Link, Sentence
+from service.bundle.tokenizer import DecodedText
+from service.domain import AnalysedText, DecodingJob, DecodingOptions, Hypothesis, Link, Sentence, Token
 from service.errors import OverloadedError
+from service.threads import SHORT_TEXT
 from tests.service.translation_fakes import (
     EOS,
     GREEDY,
@@ -150,6 +153,24 @@ def test_all_sentences_of_all_texts_go_in_one_call_and_come_back_in_order() -> N
     results = translate(["Ah! Oh!", "", "Eh!"], decoder=decoder)
     assert len(decoder.calls) == 1
     assert [result.hypotheses[0].target.text for result in results] == ["Ah ! Oh !", "", "Eh !"]
+
+
+def test_long_texts_keep_no_other_request_waiting() -> None:
+    seen: set[int] = set()
+
+    class NotingTokenizer(WordTokenizer):
+        def encode(self, text: str) -> tuple[Token, ...]:
+            seen.add(threading.get_ident())
+            return super().encode(text)
+
+        def decode(self, ids: Sequence[int]) -> DecodedText:
+            seen.add(threading.get_ident())
+            return super().decode(ids)
+
+    translator = make_translator(EchoDecoder(), NotingTokenizer())
+    [result] = asyncio.run(translator.translate(["Ah! " * (SHORT_TEXT // 4 + 1)], GREEDY))
+    assert len(result.source.sentences) == SHORT_TEXT // 4 + 1
+    assert threading.get_ident() not in seen
 
 
 def test_decoder_failure_reaches_the_caller() -> None:

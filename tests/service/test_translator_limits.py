@@ -40,18 +40,10 @@ def test_derived_length_limit_stays_within_the_model() -> None:
     assert decoder.calls[0][0].options.max_decoding_length == 12
 
 
-@pytest.mark.parametrize(
-    ("options", "field"),
-    [
-        (DecodingOptions(max_decoding_length=61), "max_decoding_length"),
-        (DecodingOptions(min_decoding_length=61), "min_decoding_length"),
-        (DecodingOptions(min_decoding_length=6, max_decoding_length=5), "min_decoding_length"),
-    ],
-)
-def test_impossible_lengths_are_refused(options: DecodingOptions, field: str) -> None:
+def test_length_beyond_the_model_is_refused() -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        translate(["a b c"], options)
-    assert caught.value.field == field
+        translate(["a b c"], DecodingOptions(max_decoding_length=61))
+    assert caught.value.field == "max_decoding_length"
 
 
 def test_cut_hypothesis_is_marked_unfinished() -> None:
@@ -85,17 +77,9 @@ def test_empty_prefix_forces_nothing(prefix: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("texts", "prefix", "options"),
-    [
-        (["a. b."], "Oh", GREEDY),
-        (["a.", "b. c."], "Oh", GREEDY),
-        (["a.", ""], "Oh", GREEDY),
-        (["a."], "☃", GREEDY),
-        (["a."], "Oh la la", DecodingOptions(max_decoding_length=3)),
-        (["a."], "Oh " * 60, GREEDY),
-    ],
+    ("texts", "prefix"), [(["a. b."], "Oh"), (["a.", "b. c."], "Oh"), (["a.", ""], "Oh"), (["a."], "☃")]
 )
-def test_impossible_prefix_is_refused(texts: list[str], prefix: str, options: DecodingOptions) -> None:
+def test_impossible_prefix_is_refused(texts: list[str], prefix: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        translate(texts, options, prefix)
+        translate(texts, prefix=prefix)
     assert caught.value.field == "target_prefix"

@@ -1,12 +1,15 @@
-"""Work for a client that may go away meanwhile."""
+"""What may interrupt a request: its client goes away, or the service's time to shut down is up."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import Coroutine, Iterator
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
+
+from service.errors import ShuttingDownError
 
 Result = TypeVar("Result")
 
@@ -35,3 +38,16 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, Result
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
+
+
+@contextlib.contextmanager
+def shutdown_when_cancelled() -> Iterator[None]:
+    """Lets a client know when the server, which cancels requests only then, has run out of time to drain.
+
+    Raises:
+        ShuttingDownError: the request's task was cancelled.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise ShuttingDownError("The service is shutting down.") from None
