@@ -112,7 +112,8 @@ class BahdanauAttention(AttentionMechanism):
 class LuongAttention(AttentionMechanism):
     """Multiplicative attention: `score = query . W value`, for queries as wide as the keys.
 
-    Source: Luong et al. 2015 (arXiv:1508.04025), equation 8, "general".
+    Source: Luong et al. 2015 (arXiv:1508.04025), section 3.1, the score "general"; with the memory projected once,
+    each step is a plain dot product.
     """
 
     def build(self, query_depth: int, memory_depth: int) -> None:

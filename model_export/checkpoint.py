@@ -50,8 +50,10 @@ def load_variables(path: Path, variables: Sequence[Any]) -> dict[str, Any]:
         progress: dict[str, Any] = json.loads(arrays.pop(PROGRESS_ENTRY).tobytes())
     except FileNotFoundError as error:
         raise CheckpointError(f"{path}: no such checkpoint") from error
-    except (*DAMAGE, OSError) as error:
-        raise CheckpointError(f"{path}: is damaged: {error}") from error
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    except DAMAGE as error:  # what numpy says of it would only mislead: it proposes to load the file unsafely
+        raise CheckpointError(f"{path}: is damaged, or no checkpoint at all") from error
     named = _named(variables)
     expected = {name: tuple(variable.shape) for name, variable in named.items()}
     for name in sorted(expected.keys() | arrays.keys()):

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from model_export.errors import ExportError
+from model_export.errors import ConfigError, ExportError
 from service.errors import InterlinearError
+
+OTHER_KERAS_BACKENDS = ("jax", "torch")  # than TensorFlow, which alone comes with the package
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,10 +26,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except ModuleNotFoundError as error:
-        return _fail(f"{error.name} is not installed; run: pip install 'interlinear[export]'")
+        return _fail(f"{error.name} is not installed; run: pip install '{_package_with(error.name)}'")
     except KeyboardInterrupt:
         return _fail("interrupted; go on with --resume" if hasattr(arguments, "resume") else "interrupted", 130)
     return 0
+
+
+def _package_with(module: str | None) -> str:
+    return str(module) if module in OTHER_KERAS_BACKENDS else "interlinear[export]"
 
 
 def _fail(message: str, exit_code: int = 1) -> int:
@@ -54,8 +60,14 @@ def _find_command(name: str) -> Callable[[argparse.Namespace], None]:
 
 
 def _prepare_keras(arguments: argparse.Namespace) -> None:
-    """Sets what Keras and TensorFlow read once, when they are imported."""
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    """Sets what Keras and TensorFlow read once, when they are imported.
+
+    Raises:
+        ConfigError: the environment names a backend that Keras cannot train on.
+    """
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if backend not in ("tensorflow", *OTHER_KERAS_BACKENDS):
+        raise ConfigError(f"KERAS_BACKEND: is {backend!r}; it must be tensorflow, jax or torch")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if getattr(arguments, "deterministic", False):
         os.environ.update(
@@ -81,7 +93,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="run directory to write")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML or TOML: model, training, parity")
     parser.add_argument("--tokenizer", type=Path, metavar="FILE", help="SentencePiece model to use; default: train one")
-    parser.add_argument("--seed", type=int, help="overrides training.seed of the configuration")
+    parser.add_argument("--seed", type=int, metavar="N", help="overrides training.seed of the configuration")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
     parser.add_argument("--deterministic", action="store_true", help="one thread, bit-equal results (slower)")
     parser.set_defaults(command="model_export.training_command:run_training")
@@ -129,7 +141,9 @@ def _add_split(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Split a TSV file by the hash of its source side, the same in every run and for every pair.",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="TSV: source<TAB>target")
-    parser.add_argument("--columns", type=int, default=2, help="columns of a line; the first two are used (default 2)")
+    parser.add_argument(
+        "--columns", type=int, default=2, metavar="N", help="columns of a line; the first two are used (default 2)"
+    )
     parser.add_argument("--exclude", type=Path, metavar="FILE", help="sentences that must occur nowhere, one a line")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="directory for the three files")
     parser.add_argument("--name", help="stem of the files (default: that of FILE)")

@@ -109,7 +109,7 @@ def read_pairs(
     Raises:
         DataError: a file cannot be read, the parallel files differ in length, the TMX is malformed, or no pair is left.
     """
-    corpus = Corpus(" + ".join(str(path) for path in paths), line_name="unit" if _is_tmx(paths[0]) else "line")
+    corpus = Corpus(" + ".join(str(path) for path in paths), line_name="unit" if _is_tmx(paths) else "line")
     items = tqdm(
         _read_items(paths, corpus_format),
         f"reading {corpus.name}",
@@ -131,7 +131,7 @@ def read_pairs(
 
 def _read_items(paths: Sequence[Path], corpus_format: CorpusFormat) -> Iterator[SentencePair | BadLine]:
     match paths:
-        case [path] if _is_tmx(path):
+        case [path] if _is_tmx(paths):
             return _read_tmx(path, corpus_format.source_language, corpus_format.target_language)
         case [path]:
             return _read_tsv(path, corpus_format)
@@ -140,8 +140,8 @@ def _read_items(paths: Sequence[Path], corpus_format: CorpusFormat) -> Iterator[
     raise DataError(f"expected one file, or one per language; got {len(paths)}")
 
 
-def _is_tmx(path: Path) -> bool:
-    return path.suffix.lower() == ".tmx"
+def _is_tmx(paths: Sequence[Path]) -> bool:
+    return len(paths) == 1 and paths[0].suffix.lower() == ".tmx"
 
 
 def _check(pair: SentencePair, max_characters: int) -> SentencePair | BadLine:

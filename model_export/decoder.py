@@ -55,7 +55,9 @@ class Decoder(keras.layers.Layer):
     """Recurrent cells with attention, in the order of tfa's AttentionWrapper.
 
     The new cell output queries the memory; cell output and context make the attention vector, which predicts the
-    token and is fed back as input of the next step ("input feeding", Luong et al. 2015, arXiv:1508.04025, section 3.3).
+    token and is fed back as input of the next step.
+
+    Source: Luong et al. 2015 (arXiv:1508.04025), equation 5 for the attention vector, section 3.3 ("input feeding").
 
     Args:
         config: the architecture; uses cell, units, decoder_layers, attention and the widths.

@@ -65,7 +65,9 @@ def load_run(path: Path) -> EvaluatedModel:
 
     run = RunDirectory(path)
     model, _ = run.load_model()
-    return EvaluatedModel(KerasBackend(model), run.read_tokenizer(), run.read_config().training.max_source_tokens, "keras")
+    return EvaluatedModel(
+        KerasBackend(model), run.read_tokenizer(), run.read_config().training.max_source_tokens, "keras"
+    )
 
 
 class LocalDecoder:

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import onnx
 from pydantic import ValidationError
 
 from model_export.bundle_writer import describe_graph, staged_directory, write_manifest
-from model_export.config import ExperimentConfig, ModelConfig
+from model_export.config import ExperimentConfig, ModelConfig, ParityLimits
 from model_export.corpus_readers import Corpus
 from model_export.decoder import state_names
-from model_export.errors import ConfigError
+from model_export.errors import ConfigError, DataError
 from model_export.graphs import MEMORY_NAMES, Graphs, convert
 from model_export.keras_backend import KerasBackend
 from model_export.parity import PRECISIONS, measure_parity
 from model_export.quantization import quantize
-from model_export.run_directory import TOKENIZER_FILE, RunDirectory
+from model_export.run_directory import TOKENIZER_FILE, DataFacts, RunDirectory
 from model_export.seq2seq import Seq2Seq
 from service.bundle.manifest import (
     FORMAT_VERSION,
@@ -54,10 +53,13 @@ def export_bundle(
     Raises:
         ParityError: the graphs differ from the model by more than the limits; nothing is written then.
         ConfigError: `name` cannot name a model, or `destination` holds something else than a bundle.
+        DataError: `dev` has fewer pairs than are to be compared.
     """
     config = run.read_config()
+    _check_dev(dev, config.parity)
     with staged_directory(destination) as staging:
         model, _ = run.load_model()
+        print("converting the model to ONNX, fp32 and int8")
         graphs = make_graphs(model)
         _write_files(staging, run, graphs)
         manifest = write_manifest(staging, _checked_manifest(run, name, graphs, config))
@@ -71,6 +73,14 @@ def export_bundle(
             for graph in GRAPH_NAMES:
                 (staging / _graph_file(graph, precision)).unlink()
         return write_manifest(staging, manifest.model_copy(update={"precisions": variants}))
+
+
+def _check_dev(dev: Corpus, limits: ParityLimits) -> None:
+    if len(dev.pairs) < limits.sentences:
+        raise DataError(
+            f"{dev.name}: has {len(dev.pairs)} pairs, and parity.sentences asks for at least {limits.sentences}; "
+            "give a larger --dev, or lower the number in the run's config.yaml"
+        )
 
 
 def make_graphs(model: Seq2Seq) -> dict[str, Graphs]:
@@ -95,7 +105,7 @@ def _graph_file(graph: str, precision: str) -> str:
 
 
 def _write_files(directory: Path, run: RunDirectory, graphs: Mapping[str, Graphs]) -> None:
-    (directory / TOKENIZER_FILE).write_bytes((run.path / TOKENIZER_FILE).read_bytes())
+    (directory / TOKENIZER_FILE).write_bytes(run.tokenizer_path.read_bytes())
     for precision, pair in graphs.items():
         for graph_name, graph in zip(GRAPH_NAMES, pair, strict=True):
             onnx.save(graph, directory / _graph_file(graph_name, precision))
@@ -116,8 +126,8 @@ def _make_manifest(run: RunDirectory, name: str, graphs: Mapping[str, Graphs], c
     return Manifest(
         format_version=FORMAT_VERSION,
         name=name,
-        source_language=facts["source_language"],
-        target_language=facts["target_language"],
+        source_language=facts.source_language,
+        target_language=facts.target_language,
         architecture={**config.model.model_dump(mode="json"), "attention_mechanism": config.model.attention},
         normalized=True,
         tokenizer=_tokenizer_info(tokenizer),
@@ -131,8 +141,8 @@ def _make_manifest(run: RunDirectory, name: str, graphs: Mapping[str, Graphs], c
             for precision in graphs
         },
         files={},
-        max_source_tokens=config.training.max_tokens + 1,
-        training=Training(config=config.training.model_dump(mode="json"), data=_training_data(facts, config)),
+        max_source_tokens=config.training.max_source_tokens,
+        training=Training(config=config.training.model_dump(mode="json"), data=training_data(facts, config)),
         versions={package: version(package) for package in PRODUCERS},
     )
 
@@ -148,8 +158,12 @@ def _tokenizer_info(tokenizer: Tokenizer) -> TokenizerInfo:
     )
 
 
-def _training_data(facts: Mapping[str, Any], config: ExperimentConfig) -> tuple[TrainingData, ...]:
-    return tuple(TrainingData(pairs=facts["train_pairs"], **source.model_dump()) for source in config.data)
+def training_data(facts: DataFacts, config: ExperimentConfig) -> tuple[TrainingData, ...]:
+    """The sources as the configuration names them; a single one without a number gave all pairs."""
+    return tuple(
+        TrainingData.model_validate({"pairs": facts.train_pairs} | source.model_dump(exclude_none=True))
+        for source in config.data
+    )
 
 
 def _describe_tensors(graphs: Graphs, config: ModelConfig) -> Tensors:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from service.bundle.manifest import Manifest
+from service.bundle.manifest import Manifest, TrainingData
 
 PREPROCESSING = """\
 Text is normalised in one place that training and serving share (`{normalization}`, `service/bundle/normalization.py`):
@@ -31,7 +31,7 @@ def render_model_card(manifest: Manifest) -> str:
         f"# {manifest.name}\n",
         f"Translates {manifest.source_language} to {manifest.target_language} with an attention encoder-decoder.\n",
         "## Training data\n",
-        *(_data_line(manifest, index) for index in range(len(manifest.training.data))),
+        *_data_lines(manifest.training.data),
         "## Preprocessing\n",
         PREPROCESSING.format(
             normalization=manifest.tokenizer.normalization, vocabulary_size=manifest.tokenizer.vocabulary_size
@@ -52,9 +52,11 @@ def render_model_card(manifest: Manifest) -> str:
     return "\n".join(sections)
 
 
-def _data_line(manifest: Manifest, index: int) -> str:
-    data = manifest.training.data[index]
-    return f"{data.attribution}. {data.pairs:,} pairs of {data.name}, from {data.source}. Licence: {data.licence}.\n"
+def _data_lines(sources: Sequence[TrainingData]) -> list[str]:
+    return [
+        f"{data.attribution}. {data.pairs:,} pairs of {data.name}, from {data.source}. Licence: {data.licence}.\n"
+        for data in sources
+    ] or ["Not recorded.\n"]
 
 
 def _scores(manifest: Manifest) -> str:

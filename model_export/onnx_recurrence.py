@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-FloatArray = npt.NDArray[np.float32]
+from service.domain import FloatArray
 
 PLACEHOLDER_OPERATION = "PyFunc"  # the TensorFlow operation that stands for a layer until conversion
 KERAS_GATES = {"GRU": "zrh", "LSTM": "ifco"}

@@ -69,12 +69,16 @@ def measure_parity(
     sources = encode_sources(dev, bundle.tokenizer)
     spread = sources[:: max(1, len(sources) // limits.sentences)]
     fp32 = measure_fp32(reference, graphs["fp32"], spread, ids, limits.tie_margin)
-    print(fp32)
+    print(f"fp32 graphs against the model: {_describe(fp32)}")
     check_fp32(fp32, limits)
     int8 = measure_int8(graphs["fp32"], graphs["int8"], dev, bundle.tokenizer, ids)
-    print(int8)
+    print(f"int8 graphs against fp32: {_describe(int8)}")
     check_int8(int8, limits)
     return {"fp32": _as_numbers(fp32), "int8": _as_numbers(int8)}
+
+
+def _describe(parity: Fp32Parity | Int8Parity) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in _as_numbers(parity).items())
 
 
 def measure_fp32(

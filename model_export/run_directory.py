@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field, ValidationError
+
 from model_export.checkpoint import load_variables
-from model_export.config import ExperimentConfig, read_config, save_config
+from model_export.config import ExperimentConfig, StrictModel, describe_first, read_config, save_config
 from model_export.errors import CheckpointError, DataError
+from service.bundle.manifest import LanguageCode
 from service.bundle.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -23,27 +26,40 @@ CHECKPOINT_FILE = "checkpoint.npz"
 LOG_DIRECTORY = "logs"
 
 
+class DataFacts(StrictModel):
+    """What a run was started on: languages, and how many sentence pairs were read."""
+
+    source_language: LanguageCode
+    target_language: LanguageCode
+    train_pairs: int = Field(ge=0)
+    dev_pairs: int = Field(ge=0)
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """One training run on disk: configuration, tokenizer, facts about the data, checkpoint and best weights."""
 
     path: Path
 
-    def create(self, config: ExperimentConfig, tokenizer: bytes, data: dict[str, Any]) -> None:
-        """Writes everything that is fixed before training starts.
-
-        Args:
-            config: with the vocabulary size filled in.
-            tokenizer: the SentencePiece model.
-            data: languages, files and counts, for the manifest.
+    def claim(self, facts: DataFacts) -> None:
+        """Makes the directory and writes the facts, before any work that would be lost if it could not be written.
 
         Raises:
             DataError: the directory holds a run already.
+            OSError: it cannot be written.
         """
         self.refuse_existing()
         self.path.mkdir(parents=True, exist_ok=True)
+        (self.path / DATA_FILE).write_text(json.dumps(facts.model_dump(), indent=2) + "\n", encoding="utf-8")
+
+    def create(self, config: ExperimentConfig, tokenizer: bytes) -> None:
+        """Writes the rest of what is fixed before training starts.
+
+        Args:
+            config: with the vocabulary size filled in; once it is written, the directory holds a run.
+            tokenizer: the SentencePiece model.
+        """
         (self.path / TOKENIZER_FILE).write_bytes(tokenizer)
-        (self.path / DATA_FILE).write_text(json.dumps(data, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         save_config(config, self.path / CONFIG_FILE)
 
     def refuse_existing(self) -> None:
@@ -55,18 +71,49 @@ class RunDirectory:
         if (self.path / CONFIG_FILE).exists():
             raise DataError(f"{self.path}: holds a run already; go on with --resume or choose another --output")
 
-    def read_config(self) -> ExperimentConfig:
-        """The configuration the run was started with."""
-        return read_config(self._existing(CONFIG_FILE))
+    @property
+    def tokenizer_path(self) -> Path:
+        """The SentencePiece model."""
+        return self._existing(TOKENIZER_FILE)
 
-    def read_data_facts(self) -> dict[str, Any]:
-        """Languages, files and counts, as `create` got them."""
-        facts: dict[str, Any] = json.loads(self._existing(DATA_FILE).read_text(encoding="utf-8"))
-        return facts
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether training came as far as its first checkpoint."""
+        return (self.path / CHECKPOINT_FILE).exists()
+
+    def read_config(self) -> ExperimentConfig:
+        """The configuration the run was started with.
+
+        Raises:
+            CheckpointError: there is no run, or the file lacks the vocabulary size that `create` got.
+            ConfigError: a value is wrong.
+        """
+        path = self._existing(CONFIG_FILE)
+        config = read_config(path)
+        if not config.model.vocabulary_size:
+            raise CheckpointError(f"{path}: model.vocabulary_size: is missing, so this is no run's configuration")
+        return config
+
+    def read_data_facts(self) -> DataFacts:
+        """Languages and counts, as `claim` got them.
+
+        Raises:
+            CheckpointError: there is no run, or the file is damaged.
+        """
+        path = self._existing(DATA_FILE)
+        try:
+            return DataFacts.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise CheckpointError(f"{path}: is damaged: {describe_first(error)}") from error
 
     def read_tokenizer(self) -> Tokenizer:
-        """The run's tokenizer."""
-        return Tokenizer.from_file(self._existing(TOKENIZER_FILE))
+        """The run's tokenizer.
+
+        Raises:
+            CheckpointError: there is no run.
+            BundleError: the file is no tokenizer.
+        """
+        return Tokenizer.from_bytes(self.tokenizer_path.read_bytes(), str(self.tokenizer_path))
 
     def _existing(self, name: str) -> Path:
         if not (self.path / name).exists():
@@ -78,8 +125,14 @@ class RunDirectory:
 
         Returns:
             The model and how far training had come when they were saved.
+
+        Raises:
+            CheckpointError: there is no run, none of its epochs has ended, or the weights are damaged.
         """
         from model_export.seq2seq import Seq2Seq  # Keras takes seconds to import; most of this class needs none
 
-        model = Seq2Seq(self.read_config().model)
+        config = self.read_config()
+        if not (self.path / WEIGHTS_FILE).exists():
+            raise CheckpointError(f"{self.path}: {WEIGHTS_FILE} is missing: no epoch of the training has ended yet")
+        model = Seq2Seq(config.model)
         return model, load_variables(self.path / WEIGHTS_FILE, model.persistent_variables)

@@ -16,6 +16,9 @@ from tqdm import tqdm
 from model_export.errors import DataError
 from service.bundle.tokenizer import SPACE_SIGN, prepare_chunks
 
+SPECIAL_IDS: Final = (0, 1, 2, 3)
+"""Ids of padding, start of sentence, end of sentence and unknown character; batches and losses count on them."""
+
 _MAX_PIECE_LENGTH: Final = 16
 _MAX_SEED_PIECES: Final = 200_000
 _MAX_CHUNK_BYTES: Final = 4096
@@ -72,6 +75,7 @@ def _train_unigram(
     counts: Mapping[str, int], seed_file: Path, vocabulary_size: int, character_coverage: float
 ) -> bytes:
     model = io.BytesIO()
+    pad_id, bos_id, eos_id, unk_id = SPECIAL_IDS
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=_training_lines(counts),
         input_format="tsv",
@@ -90,10 +94,10 @@ def _train_unigram(
         # Chunks are words already: what may share a piece was decided by `find_words` ("n't" may).
         split_by_unicode_script=False,
         split_digits=True,
-        pad_id=0,
-        bos_id=1,
-        eos_id=2,
-        unk_id=3,
+        pad_id=pad_id,
+        bos_id=bos_id,
+        eos_id=eos_id,
+        unk_id=unk_id,
         num_threads=1,  # sums in one order, so that the same text gives the same model
         minloglevel=2,
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,11 +18,13 @@ from tqdm import tqdm
 from model_export.batching import Batch
 from model_export.checkpoint import load_variables, save_variables
 from model_export.config import TrainConfig
+from model_export.errors import CheckpointError, TrainingError
 from model_export.losses import LabelSmoothedCrossEntropy, negative_log_likelihood
 from model_export.run_directory import CHECKPOINT_FILE, LOG_DIRECTORY, WEIGHTS_FILE
 from model_export.seq2seq import Seq2Seq
+from model_export.tokenizer_training import SPECIAL_IDS
 
-PADDING_ID = 0  # of every tokenizer that `tokenizer_training` makes
+PADDING_ID = SPECIAL_IDS[0]
 ADAM_BETA_2 = 0.98  # Vaswani et al. 2017 (arXiv:1706.03762), section 5.3
 
 
@@ -114,15 +118,28 @@ class Trainer:
         Raises:
             CheckpointError: there is none, or it belongs to another configuration.
         """
-        self.progress = Progress(**load_variables(self.directory / CHECKPOINT_FILE, self._variables))
+        path = self.directory / CHECKPOINT_FILE
+        try:
+            self.progress = Progress(**load_variables(path, self._variables))
+        except TypeError as error:
+            raise CheckpointError(f"{path}: holds no training progress that this version can read") from error
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch has ended, or dev has not improved for `patience` epochs."""
+        return self.progress.epoch >= self.config.epochs or self.progress.epochs_since_best >= self.config.patience
 
     def run(self) -> Progress:
-        """Trains until the last epoch or until dev has not improved for `patience` epochs; returns the progress."""
-        writer = Writer(str(self.directory / LOG_DIRECTORY))
-        while self.progress.epoch < self.config.epochs and self.progress.epochs_since_best < self.config.patience:
-            train_loss = self._train_epoch(writer)
-            self._end_epoch(train_loss, self.evaluate(), writer)
-        writer.flush()
+        """Trains until it is finished; returns the progress.
+
+        Raises:
+            TrainingError: the loss is no longer a number.
+        """
+        self._save_checkpoint()  # so that a run can be resumed whenever it is interrupted
+        with closing(Writer(str(self.directory / LOG_DIRECTORY))) as writer:
+            while not self.finished:
+                train_loss = self._train_epoch(writer)
+                self._end_epoch(train_loss, self.evaluate(), writer)
         return self.progress
 
     def _train_epoch(self, writer: Writer) -> float:
@@ -144,17 +161,20 @@ class Trainer:
             progress.step_in_epoch += 1
             bar.set_postfix(nll=f"{logs['nll']:.3f}")
             if progress.step % self.config.checkpoint_every_steps == 0:
+                _check_loss(logs["nll"])
                 writer.add_scalar("train/nll", float(logs["nll"]), progress.step)
                 self._save_checkpoint()
         return loss.value
 
     def _end_epoch(self, train_loss: float, dev_loss: float, writer: Writer) -> None:
+        _check_loss(dev_loss)
         progress = self.progress
         progress.epoch += 1
         progress.step_in_epoch = 0
         progress.epochs_since_best += 1
         progress.history.append({"step": progress.step, "train_nll": train_loss, "dev_nll": dev_loss})
         writer.add_scalar("dev/nll", dev_loss, progress.step)
+        writer.flush()
         if dev_loss < progress.best_dev_loss:
             progress.best_dev_loss = dev_loss
             progress.epochs_since_best = 0
@@ -174,6 +194,12 @@ class Trainer:
             logs = self.model.test_on_batch(inputs, labels, sample_weight=weights, return_dict=True)
             loss.add(float(logs["nll"]), weights)
         return loss.value
+
+
+def _check_loss(loss: float) -> None:
+    """Stops before weights that are no numbers replace the last checkpoint."""
+    if not math.isfinite(loss):
+        raise TrainingError(f"the loss became {loss}: start a new run with a lower training.learning_rate")
 
 
 def teacher_forcing(batch: Batch) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:

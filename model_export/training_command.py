@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import keras
 from pydantic import TypeAdapter, ValidationError
 
 from model_export.batching import BucketedBatches
-from model_export.config import ExperimentConfig, read_config
+from model_export.config import ExperimentConfig, TrainConfig, read_config
 from model_export.corpus_readers import Corpus, CorpusFormat, read_pairs
 from model_export.data import EncodedPairs, encode_pairs
 from model_export.errors import ConfigError
-from model_export.run_directory import RunDirectory
+from model_export.run_directory import CONFIG_FILE, DATA_FILE, DataFacts, RunDirectory
 from model_export.seq2seq import Seq2Seq
-from model_export.tokenizer_training import train_tokenizer
+from model_export.tokenizer_training import SPECIAL_IDS, train_tokenizer
 from model_export.training import Trainer
 from service.bundle.manifest import LanguageCode
 from service.bundle.tokenizer import Tokenizer
@@ -29,18 +28,23 @@ def run_training(arguments: Namespace) -> None:
         run.refuse_existing()
     for option in ("source_language", "target_language"):
         _check_language(option, getattr(arguments, option))
-    corpora = {name: _read(getattr(arguments, name), arguments) for name in ("train", "dev")}
-    if not arguments.resume:
-        _create_run(run, arguments, corpora)
-    config = run.read_config()
-    tokenizer = run.read_tokenizer()
-    encoded = {name: _encode(corpus, tokenizer, config) for name, corpus in corpora.items()}
-    trainer = _make_trainer(run, config, encoded)
+    config = _choose_config(run, arguments)
+    tokenizer = _read_tokenizer(arguments.tokenizer)
     if arguments.resume:
-        trainer.resume()
-        print(f"resuming in epoch {trainer.progress.epoch + 1} after {trainer.progress.step} steps")
-    progress = trainer.run()
-    print(f"best dev loss {progress.best_dev_loss:.4f} nats per token; weights in {run.path}")
+        _check_same_settings(run, config, tokenizer)
+    corpora = {name: _read(getattr(arguments, name), arguments) for name in ("train", "dev")}
+    facts = DataFacts(
+        source_language=arguments.source_language,
+        target_language=arguments.target_language,
+        train_pairs=len(corpora["train"].pairs),
+        dev_pairs=len(corpora["dev"].pairs),
+    )
+    if arguments.resume:
+        _check_same_data(run, facts)
+    else:
+        run.claim(facts)
+        _create_run(run, config, tokenizer, corpora["train"])
+    _train(run, corpora, arguments.resume)
 
 
 def _check_language(option: str, code: str) -> None:
@@ -52,6 +56,67 @@ def _check_language(option: str, code: str) -> None:
         raise ConfigError(f"--{name}: {code!r} is no language code such as en, fr or pt-BR") from error
 
 
+def _choose_config(run: RunDirectory, arguments: Namespace) -> ExperimentConfig:
+    """The configuration that the command line asks for; what it leaves open is the run's, or the default."""
+    if arguments.config:
+        config = read_config(arguments.config)
+    else:
+        config = run.read_config() if arguments.resume else ExperimentConfig()
+    if arguments.seed is None:
+        return config
+    try:
+        training = TrainConfig.model_validate(config.training.model_dump() | {"seed": arguments.seed})
+    except ValidationError as error:
+        raise ConfigError(f"--seed: {error.errors()[0]['msg']}") from error
+    return config.model_copy(update={"training": training})
+
+
+def _read_tokenizer(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    model = path.read_bytes()
+    tokenizer = Tokenizer.from_bytes(model, str(path))
+    found = (tokenizer.pad_id, tokenizer.bos_id, tokenizer.eos_id, tokenizer.unk_id)
+    if found != SPECIAL_IDS:
+        raise ConfigError(f"{path}: the ids of padding, start, end and unknown must be {SPECIAL_IDS}, not {found}")
+    return model
+
+
+def _check_same_settings(run: RunDirectory, wanted: ExperimentConfig, tokenizer: bytes | None) -> None:
+    """Refuses to go on where the command line asks for something that the run was not started with."""
+    config, own_tokenizer = run.read_config(), run.read_tokenizer()
+    wanted = _fill_in_vocabulary(wanted, own_tokenizer)
+    different = [
+        f"{section}.{name}"
+        for section in ("model", "training", "parity")
+        for name, value in getattr(wanted, section)
+        if value != getattr(getattr(config, section), name)
+    ]
+    if wanted != config:
+        raise ConfigError(
+            f"--resume: {', '.join(different) or 'data'}: not as in {run.path / CONFIG_FILE}, which training goes on "
+            "with; leave --config and --seed out, or start a new run"
+        )
+    if tokenizer is not None and tokenizer != run.tokenizer_path.read_bytes():
+        raise ConfigError(f"--resume: --tokenizer is not that of {run.path}; leave it out, or start a new run")
+
+
+def _check_same_data(run: RunDirectory, facts: DataFacts) -> None:
+    if facts != run.read_data_facts():
+        raise ConfigError(f"--resume: languages and numbers of pairs must be those in {run.path / DATA_FILE}")
+
+
+def _fill_in_vocabulary(config: ExperimentConfig, tokenizer: Tokenizer) -> ExperimentConfig:
+    """Sets the vocabulary size that the configuration leaves open."""
+    wanted, found = config.model.vocabulary_size, tokenizer.vocabulary_size
+    if wanted not in (0, found):
+        raise ConfigError(
+            f"model.vocabulary_size: is {wanted}, but the tokenizer has {found} subwords; leave it out "
+            "(training.tokenizer_vocabulary_size says how many a new tokenizer gets)"
+        )
+    return config.model_copy(update={"model": config.model.model_copy(update={"vocabulary_size": found})})
+
+
 def _read(paths: list[Path], arguments: Namespace) -> Corpus:
     corpus_format = CorpusFormat(source_language=arguments.source_language, target_language=arguments.target_language)
     corpus = read_pairs(paths, corpus_format, show_progress=True)
@@ -59,35 +124,37 @@ def _read(paths: list[Path], arguments: Namespace) -> Corpus:
     return corpus
 
 
-def _encode(corpus: Corpus, tokenizer: Tokenizer, config: ExperimentConfig) -> EncodedPairs:
-    encoded = encode_pairs(corpus, tokenizer, config.training.max_tokens, show_progress=True)
-    print(encoded.report())
-    return encoded
-
-
-def _create_run(run: RunDirectory, arguments: Namespace, corpora: dict[str, Corpus]) -> None:
-    """Trains or copies the tokenizer and writes what is fixed for the whole run."""
-    config = read_config(arguments.config) if arguments.config else ExperimentConfig()
-    if arguments.seed is not None:
-        config = config.model_copy(update={"training": config.training.model_copy(update={"seed": arguments.seed})})
-    if arguments.tokenizer:
-        model = arguments.tokenizer.read_bytes()
-    else:
+def _create_run(run: RunDirectory, config: ExperimentConfig, model: bytes | None, train: Corpus) -> None:
+    """Trains a tokenizer if there is none, and writes what is fixed for the whole run."""
+    if model is None:
+        print(f"training a tokenizer of {config.training.tokenizer_vocabulary_size:,} subwords")
         model = train_tokenizer(
-            (side for pair in corpora["train"].pairs for side in pair),
+            (side for pair in train.pairs for side in pair),
             config.training.tokenizer_vocabulary_size,
             config.training.character_coverage,
             show_progress=True,
         )
-    vocabulary_size = Tokenizer.from_bytes(model).vocabulary_size
-    config = config.model_copy(update={"model": config.model.model_copy(update={"vocabulary_size": vocabulary_size})})
-    facts: dict[str, Any] = {
-        "source_language": arguments.source_language,
-        "target_language": arguments.target_language,
-        "train_pairs": len(corpora["train"].pairs),
-        "dev_pairs": len(corpora["dev"].pairs),
-    }
-    run.create(config, model, facts)
+    run.create(_fill_in_vocabulary(config, Tokenizer.from_bytes(model)), model)
+
+
+def _train(run: RunDirectory, corpora: dict[str, Corpus], resume: bool) -> None:
+    """Trains from the start, or from the last checkpoint if there is one already."""
+    config, tokenizer = run.read_config(), run.read_tokenizer()
+    encoded = {name: _encode(corpus, tokenizer, config) for name, corpus in corpora.items()}
+    trainer = _make_trainer(run, config, encoded)
+    if resume and run.has_checkpoint:
+        trainer.resume()
+        progress = trainer.progress
+        state = "had ended" if trainer.finished else f"goes on in epoch {progress.epoch + 1}"
+        print(f"training {state} after {progress.step} steps")
+    progress = trainer.run()
+    print(f"best dev loss {progress.best_dev_loss:.4f} nats per token; weights in {run.path}")
+
+
+def _encode(corpus: Corpus, tokenizer: Tokenizer, config: ExperimentConfig) -> EncodedPairs:
+    encoded = encode_pairs(corpus, tokenizer, config.training.max_tokens, show_progress=True)
+    print(encoded.report())
+    return encoded
 
 
 def _make_trainer(run: RunDirectory, config: ExperimentConfig, encoded: dict[str, EncodedPairs]) -> Trainer:
@@ -97,5 +164,7 @@ def _make_trainer(run: RunDirectory, config: ExperimentConfig, encoded: dict[str
         name: BucketedBatches(pairs, training.tokens_per_batch, training.seed) for name, pairs in encoded.items()
     }
     model = Seq2Seq(config.model)
-    print(f"{model.count_params():,} parameters; {len(batches['train'])} batches an epoch")
-    return Trainer(model, training, batches["train"], batches["dev"], run.path)
+    train = batches["train"]
+    shapes = f"{len(train)} batches an epoch in {len(train.shapes)} shapes, {train.padding_share:.0%} padding"
+    print(f"{model.count_params():,} parameters; {shapes}")
+    return Trainer(model, training, train, batches["dev"], run.path)

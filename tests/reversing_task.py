@@ -20,6 +20,7 @@ training:
   warmup_steps: 20
   label_smoothing: 0.0
   tokenizer_vocabulary_size: 37
+parity: {sentences: 100}
 """
 
 

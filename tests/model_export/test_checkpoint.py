@@ -79,6 +79,11 @@ def write_no_progress(content: bytes) -> bytes:
     return file.getvalue()
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="cannot be read: Is a directory"):
+        load_variables(tmp_path, variables(1, 2))
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -97,7 +102,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, damage: Callable[[bytes], byt
     save_variables(path, variables(1, 2))
     path.write_bytes(damage(path.read_bytes()))
     target = variables(8, 9)
-    with pytest.raises(CheckpointError, match=r"a\.npz: is damaged"):
+    with pytest.raises(CheckpointError, match=r"a\.npz: is damaged, or no checkpoint at all$"):
         load_variables(path, target)
     assert (target[0].value == 8).all()
     assert (target[1].value == 9).all()

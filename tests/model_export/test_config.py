@@ -93,6 +93,8 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path, name: str) -> None:
         ("model: [gru]", "model"),
         ("data: [{name: a, licence: b, source: c}]", "data.0.attribution"),
         ("- gru", "file"),
+        ("[]", "file"),
+        ("training: {seed: -1}", "training.seed"),
     ],
 )
 def test_a_wrong_value_is_named_by_file_and_field(tmp_path: Path, text: str, field: str) -> None:

@@ -48,15 +48,16 @@ def test_the_report_shows_totals_and_the_first_lines(tmp_path: Path) -> None:
     ]
 
 
-def test_columns_can_be_chosen(tmp_path: Path) -> None:
-    path = write(tmp_path / "pairs.tsv", "bonjour\tgood day\tby someone\n")
-    corpus = read_pairs([path], CorpusFormat(columns=3, source_column=1, target_column=0))
+def test_a_third_column_can_be_passed_over(tmp_path: Path) -> None:
+    path = write(tmp_path / "pairs.tsv", "good day\tbonjour\tby someone\ntea\tthé\n")
+    corpus = read_pairs([path], CorpusFormat(columns=3))
     assert corpus.pairs == [SentencePair("good day", "bonjour")]
+    assert corpus.rejected == {"wrong column count": [2]}
 
 
-def test_a_column_outside_the_line_is_an_error() -> None:
-    with pytest.raises(DataError, match="numbers from 0 to 1; got 0 and 2"):
-        CorpusFormat(target_column=2)
+def test_fewer_than_two_columns_are_an_error() -> None:
+    with pytest.raises(DataError, match="columns: a line needs at least 2, source and target; got 1"):
+        CorpusFormat(columns=1)
 
 
 def test_a_file_with_no_pair_left_is_an_error_that_says_why(tmp_path: Path) -> None:
@@ -109,6 +110,7 @@ def test_tmx_units_are_found_by_language_prefix(tmp_path: Path) -> None:
     corpus = read_pairs([path], TMX_FORMAT)
     assert corpus.pairs == [SentencePair("Press Start.", "Appuyez & démarrez."), SentencePair("Color", "Couleur")]
     assert corpus.rejected == {"missing language": [2], "empty side": [4]}
+    assert "  left out: missing language: 1 (unit 2)" in corpus.report().splitlines()
 
 
 def test_tmx_in_utf_16_is_read(tmp_path: Path) -> None:
@@ -130,6 +132,13 @@ def test_tmx_that_declares_an_entity_is_refused(tmp_path: Path, entity: str) -> 
 def test_malformed_tmx_is_an_error(tmp_path: Path) -> None:
     path = write(tmp_path / "memory.tmx", "<tmx><body></tmx>")
     with pytest.raises(DataError, match="no well-formed XML: mismatched tag"):
+        read_pairs([path], TMX_FORMAT)
+
+
+@pytest.mark.parametrize("encoding", ["klingon", "shift_jis"])
+def test_tmx_in_an_encoding_that_the_parser_lacks_is_an_error(tmp_path: Path, encoding: str) -> None:
+    path = write(tmp_path / "memory.tmx", f'<?xml version="1.0" encoding="{encoding}"?><tmx/>')
+    with pytest.raises(DataError, match=r"memory\.tmx: has an encoding that cannot be read; convert it to UTF-8"):
         read_pairs([path], TMX_FORMAT)
 
 

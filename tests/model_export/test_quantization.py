@@ -10,7 +10,8 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from model_export.quantization import ActivationBounds, quantize, quantize_along
+from model_export.activation_bounds import ActivationBounds
+from model_export.quantization import quantize, quantize_along
 from service.onnx_backend import session_options
 
 

@@ -14,9 +14,10 @@ import pytest
 
 import model_export
 from model_export.batching import Batch
+from model_export.checkpoint import save_variables
 from model_export.cli import main
 from model_export.config import TrainConfig
-from model_export.errors import CheckpointError
+from model_export.errors import CheckpointError, TrainingError
 from model_export.keras_backend import KerasBackend
 from model_export.run_directory import RunDirectory
 from model_export.seq2seq import Seq2Seq
@@ -203,6 +204,23 @@ def test_only_a_run_of_the_same_model_can_be_resumed(tmp_path: Path) -> None:
     ScriptedTrainer(tmp_path, TrainConfig(epochs=1), [1.0]).run()
     with pytest.raises(CheckpointError, match=r"encoder/.*was the configuration changed since\?"):
         ScriptedTrainer(tmp_path, TrainConfig(epochs=1), [1.0], units=8).resume()
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_training_that_blew_up_ends_with_advice_and_keeps_the_last_checkpoint(tmp_path: Path, loss: float) -> None:
+    with pytest.raises(TrainingError, match=f"the loss became {loss}: start a new run with a lower training.learning"):
+        ScriptedTrainer(tmp_path, TrainConfig(epochs=3), [2.0, loss, 1.0]).run()
+    _, progress = read_checkpoint(tmp_path)
+    assert progress["epoch"] == 1
+
+
+def test_progress_of_another_version_is_refused(tmp_path: Path) -> None:
+    trainer = ScriptedTrainer(tmp_path, TrainConfig(epochs=1), [2.0])
+    save_variables(tmp_path / "checkpoint.npz", trainer._variables, {"epochs": 3})
+    with pytest.raises(
+        CheckpointError, match=r"checkpoint\.npz: holds no training progress that this version can read"
+    ):
+        trainer.resume()
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,115 @@
+"""`interlinear-export train`: every format of pairs is taken, and a run goes on only as it began."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from model_export.cli import main
+from model_export.run_directory import DataFacts, RunDirectory
+from model_export.training import Progress, Trainer
+from tests.model_export.test_cli import fail
+from tests.reversing_task import CONFIG, random_sentences, reverse, training_arguments
+
+
+@pytest.fixture
+def finished(reversing_run: RunDirectory, tmp_path: Path) -> RunDirectory:
+    """A copy of the trained run, with its data beside it."""
+    for name in ("train.tsv", "dev.tsv", "config.yaml"):
+        shutil.copy(reversing_run.path.parent / name, tmp_path)
+    return RunDirectory(Path(shutil.copytree(reversing_run.path, tmp_path / "run")))
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps at which training would have begun; it does not."""
+    steps: list[int] = []
+
+    def begin(trainer: Trainer) -> Progress:
+        steps.append(trainer.progress.step)
+        return trainer.progress
+
+    monkeypatch.setattr(Trainer, "run", begin)
+    return steps
+
+
+# --- Formats ----------------------------------------------------------------------------------------------------
+
+SENTENCES = random_sentences(20, seed=6)
+
+
+def as_tmx(sentences: list[str]) -> str:
+    """A translation memory with a unit that lacks the target."""
+    units = "".join(
+        f'<tu><tuv xml:lang="en-GB"><seg>{sentence}</seg></tuv>'
+        f'<tuv xml:lang="ne"><seg>{reverse(sentence)}</seg></tuv></tu>'
+        for sentence in sentences
+    )
+    return f'<tmx><body>{units}<tu><tuv xml:lang="en"><seg>alone</seg></tuv></tu></body></tmx>'
+
+
+@pytest.mark.usefixtures("starts")
+def test_pairs_come_from_parallel_files_or_a_translation_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, target, memory = (tmp_path / name for name in ("text.en", "text.ne", "memory.tmx"))
+    source.write_text("\n".join(SENTENCES), encoding="utf-8")
+    target.write_text("\n".join(reverse(sentence) for sentence in SENTENCES), encoding="utf-8")
+    memory.write_text(as_tmx(SENTENCES), encoding="utf-8")
+    (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
+    languages = ("--source-language", "en", "--target-language", "ne", "--config", str(tmp_path / "config.yaml"))
+    files = ("--train", str(source), str(target), "--dev", str(memory), "--output", str(tmp_path / "run"))
+    assert main(["train", *languages, *files]) == 0
+    assert f"{memory}: 20 pairs\n  left out: missing language: 1 (unit 21)\n" in capsys.readouterr().out
+    facts = RunDirectory(tmp_path / "run").read_data_facts()
+    assert facts == DataFacts(source_language="en", target_language="ne", train_pairs=20, dev_pairs=20)
+
+
+# --- Resuming ---------------------------------------------------------------------------------------------------
+
+
+def resume(run: RunDirectory, *options: str | Path) -> list[str]:
+    return [*training_arguments(run.path.parent), "--resume", *(str(option) for option in options)]
+
+
+def test_a_finished_run_has_nothing_to_resume(finished: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (finished.path / "checkpoint.npz").read_bytes()
+    assert main(resume(finished)) == 0
+    assert "training had ended after " in capsys.readouterr().out
+    assert (finished.path / "checkpoint.npz").read_bytes() == before
+
+
+def test_resuming_under_other_settings_is_refused(finished: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fail(capsys, *resume(finished, "--seed", "9")).startswith("--resume: training.seed: not as in ")
+    config = finished.path.parent / "config.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace("units: 48", "units: 64"), encoding="utf-8")
+    assert fail(capsys, *resume(finished)).startswith("--resume: model.units: not as in ")
+
+
+def test_resuming_with_another_tokenizer_is_refused(finished: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    own, other = finished.path / "tokenizer.model", finished.path.parent / "other.model"
+    other.write_bytes(own.read_bytes() + b"\x22\x00")  # one empty field more, which changes nothing else
+    assert fail(capsys, *resume(finished, "--tokenizer", other)).startswith("--resume: --tokenizer is not that of ")
+    assert main(resume(finished, "--tokenizer", own)) == 0
+
+
+def test_resuming_on_other_data_is_refused(finished: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    with (finished.path.parent / "dev.tsv").open("a", encoding="utf-8") as file:
+        file.write("a b\tb a\n")
+    assert fail(capsys, *resume(finished)).startswith("--resume: languages and numbers of pairs must be those in ")
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_again(
+    finished: RunDirectory, starts: list[int]
+) -> None:
+    (finished.path / "checkpoint.npz").unlink()
+    assert main(resume(finished)) == 0
+    assert starts == [0]
+
+
+def test_a_new_run_does_not_go_on_with_what_lies_in_its_directory(finished: RunDirectory, starts: list[int]) -> None:
+    (finished.path / "config.yaml").unlink()
+    assert main(training_arguments(finished.path.parent)) == 0
+    assert starts == [0]
