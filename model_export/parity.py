@@ -58,7 +58,11 @@ class Int8Parity:
 def measure_parity(
     bundle_path: Path, reference: Seq2SeqBackend, dev: Corpus, limits: ParityLimits
 ) -> dict[str, dict[str, float]]:
-    """Compares a bundle's graphs with the model that they were made from; returns the figures by precision.
+    """Compares a bundle's graphs with the model that they were made from.
+
+    Returns:
+        The figures by precision. Those of int8 include those of the fp32 graphs that it was compared with, as
+        `fp32_<name>`, since a bundle may leave these out.
 
     Raises:
         ParityError: a limit is exceeded.
@@ -74,7 +78,8 @@ def measure_parity(
     int8 = measure_int8(graphs["fp32"], graphs["int8"], dev, bundle.tokenizer, ids)
     print(f"int8 graphs against fp32: {_describe(int8)}")
     check_int8(int8, limits)
-    return {"fp32": _as_numbers(fp32), "int8": _as_numbers(int8)}
+    of_fp32 = _as_numbers(fp32)
+    return {"fp32": of_fp32, "int8": _as_numbers(int8) | {f"fp32_{name}": value for name, value in of_fp32.items()}}
 
 
 def _describe(parity: Fp32Parity | Int8Parity) -> str:

@@ -101,6 +101,7 @@ def test_measured_parity_stands_in_the_manifest_and_on_the_card(reversing_bundle
     assert 0 < fp32["max_log_prob_difference"] < 1e-4
     assert fp32["different_sentences"] == 0
     assert int8["identical_share"] >= 0.9
+    assert int8["fp32_max_log_prob_difference"] == fp32["max_log_prob_difference"]
     card = (reversing_bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert f"| int8 | identical_share | {int8['identical_share']:.6g} |" in card
 
