@@ -54,7 +54,7 @@ def render_model_card(manifest: Manifest) -> str:
 
 def _data_lines(sources: Sequence[TrainingData]) -> list[str]:
     return [
-        f"{data.attribution}. {data.pairs:,} pairs of {data.name}, from {data.source}. Licence: {data.licence}.\n"
+        f"{data.attribution}. {data.name}: {data.pairs:,} pairs, from {data.source}. Licence: {data.licence}.\n"
         for data in sources
     ] or ["Not recorded.\n"]
 
