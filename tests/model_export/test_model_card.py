@@ -44,7 +44,7 @@ def table_rows(card: str) -> list[list[str]]:
 def test_the_data_is_attributed_with_its_licence() -> None:
     card = render_model_card(manifest())
     assert (
-        "Sentences by the villagers. 12,345 pairs of Village Sentences, from https://example.org/sentences. "
+        "Sentences by the villagers. Village Sentences: 12,345 pairs, from https://example.org/sentences. "
         "Licence: CC BY 2.0 FR."
     ) in card
 
