@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from service.decoding.candidates import Candidates, ScoreArray
 from service.decoding.history import NO_PARENT, IndexArray
+
+_Value = TypeVar("_Value", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,8 @@ def choose(beam: Beam, candidates: Candidates) -> Choice:
     flat = grid.reshape(sentences, beam_size * width)
     best = np.argsort(-flat, axis=1, kind="stable")[:, :beam_size]
     slots = best // width
-    taken = np.take_along_axis(flat, best, axis=1) > -np.inf  # False for NaN too
-    live = np.take_along_axis(beam.live, slots, axis=1)
+    taken = _by_column(flat, best) > -np.inf  # False for NaN too
+    live = _by_column(beam.live, slots)
     return Choice(slots=slots, columns=best % width, grows=taken & live, stays=taken & ~live)
 
 
@@ -120,7 +123,7 @@ class Growth:
 
 def grow(beam: Beam, choice: Choice, candidates: Candidates) -> Growth:
     """Looks up what the choice takes."""
-    rows = np.take_along_axis(beam.rows_of_slots, choice.slots, axis=1)[choice.grows]
+    rows = _by_column(beam.rows_of_slots, choice.slots)[choice.grows]
     taken = (rows, choice.columns[choice.grows])
     return Growth(
         rows=rows,
@@ -136,11 +139,16 @@ def advance(beam: Beam, choice: Choice, growth: Growth, step: int) -> Beam:
     """The beam after the choice; grown hypotheses point at selection `step` of the history."""
     live = choice.grows.copy()
     live[choice.grows] = ~growth.complete
-    log_probs = np.where(choice.stays, np.take_along_axis(beam.log_probs, choice.slots, axis=1), -np.inf)
+    log_probs = np.where(choice.stays, _by_column(beam.log_probs, choice.slots), -np.inf)
     log_probs[choice.grows] = growth.totals
-    scores = np.where(choice.stays, np.take_along_axis(beam.scores, choice.slots, axis=1), -np.inf)
+    scores = np.where(choice.stays, _by_column(beam.scores, choice.slots), -np.inf)
     scores[choice.grows] = np.where(growth.complete, growth.scores, -np.inf)
-    steps = np.where(choice.grows, step, np.take_along_axis(beam.steps, choice.slots, axis=1))
-    tokens = np.take_along_axis(beam.tokens, choice.slots, axis=1)
+    steps = np.where(choice.grows, step, _by_column(beam.steps, choice.slots))
+    tokens = _by_column(beam.tokens, choice.slots)
     tokens[choice.grows] = np.arange(len(growth.rows))
     return Beam(live=live, log_probs=log_probs, scores=scores, steps=steps, tokens=tokens)
+
+
+def _by_column(values: npt.NDArray[_Value], columns: IndexArray) -> npt.NDArray[_Value]:
+    """`values[i, columns[i]]` for every sentence i; `np.take_along_axis` does the same with ten times the overhead."""
+    return values[np.arange(len(values))[:, None], columns]

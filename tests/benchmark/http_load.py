@@ -147,15 +147,15 @@ def run_wrk(side: str, port: int, clients: int, seconds: int) -> Round:
         side,
         clients,
         float(find(r"Requests/sec:\s+([\d.]+)", output)),
-        milliseconds(find(r"50%\s+(\S+)", output)),
-        milliseconds(find(r"99%\s+(\S+)", output)),
+        milliseconds(find(r"^\s+50%\s+(\S+)", output)),
+        milliseconds(find(r"^\s+99%\s+(\S+)", output)),
         int(find(r"Non-2xx or 3xx responses: (\d+)", output, "0")),
     )
 
 
 def find(pattern: str, output: str, default: str = "nan") -> str:
     """The first group of the first match."""
-    match = re.search(pattern, output)
+    match = re.search(pattern, output, re.MULTILINE)
     return match.group(1) if match else default
 
 
