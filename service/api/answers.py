@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from service.alignment import round_rows
 from service.domain import (
     Alignment,
     AnalysedText,
-    FloatArray,
     Sentence,
     SentenceTranslation,
     Token,
@@ -87,19 +88,14 @@ def _word_answer(word: Word) -> Json:
 def _alignment_answer(alignment: Alignment | None) -> Json | None:
     if alignment is None:
         return None
+    tokens, words = alignment.tokens, alignment.words
     return {
-        "tokens": _matrix_answer(alignment.tokens),
-        "words": _matrix_answer(alignment.words),
+        "tokens": None if tokens is None else round_rows(tokens, WEIGHT_DECIMALS).tolist(),
+        # Rows of words need not sum to 1; rounded plainly, their entries equal the links' weights.
+        "words": None if words is None else np.round(words.astype(np.float64), WEIGHT_DECIMALS).tolist(),
         "links": [
             {"source": link.source, "target": link.target, "weight": round(link.weight, WEIGHT_DECIMALS)}
             for link in alignment.links
         ],
         "pharaoh": alignment.pharaoh,
     }
-
-
-def _matrix_answer(matrix: FloatArray | None) -> list[list[float]] | None:
-    if matrix is None:
-        return None
-    rounded: list[list[float]] = round_rows(matrix, WEIGHT_DECIMALS).tolist()
-    return rounded
