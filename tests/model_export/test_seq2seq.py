@@ -7,14 +7,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
+from model_export.losses import LabelSmoothedCrossEntropy
 from model_export.seq2seq import Seq2Seq
 from tests.model_export.tiny_models import (
     SOURCE_IDS,
     SOURCE_LENGTHS,
     TARGET_INPUTS,
+    FloatArray,
     as_numpy,
     forward,
     tiny_config,
@@ -99,18 +102,31 @@ def test_a_model_needs_its_vocabulary_size() -> None:
         Seq2Seq(tiny_config(vocabulary_size=0))
 
 
-OTHER_BACKEND = """
+STEPS = 3
+TRAIN_ELSEWHERE = """
 import sys
 import numpy as np
-from tests.model_export.tiny_models import SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS, forward, tiny_config, tiny_model
-model = tiny_model(tiny_config(encoder_layers=2, decoder_layers=2))
-np.save(sys.argv[1], forward(model, SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS))
+from tests.model_export.test_seq2seq import train_a_little
+np.savez(sys.argv[1], **train_a_little())
 """
 
 
-def test_another_keras_backend_computes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KERAS_BACKEND", "numpy")
-    subprocess.run([sys.executable, "-c", OTHER_BACKEND, str(tmp_path / "logits.npy")], check=True, cwd=Path.cwd())
+def train_a_little() -> dict[str, FloatArray]:
+    """Logits (batch, target_len, vocabulary) of a tiny model, and the losses (steps,) of training it a little."""
     model = tiny_model(tiny_config(encoder_layers=2, decoder_layers=2))
-    expected = forward(model, SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS)
-    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), expected, atol=1e-5)
+    logits = forward(model, SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS)
+    model.compile(optimizer=keras.optimizers.Adam(0.01), loss=LabelSmoothedCrossEntropy(0.1))
+    inputs = {"source_ids": SOURCE_IDS, "source_lengths": SOURCE_LENGTHS, "target_inputs": TARGET_INPUTS}
+    labels = np.roll(TARGET_INPUTS, -1, axis=1)
+    losses = [model.train_on_batch(inputs, labels, sample_weight=np.ones(labels.shape)) for _ in range(STEPS)]
+    return {"logits": logits, "losses": np.array(losses, dtype=np.float32)}
+
+
+def test_another_keras_backend_computes_and_trains_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    subprocess.run([sys.executable, "-c", TRAIN_ELSEWHERE, str(tmp_path / "jax.npz")], check=True, cwd=Path.cwd())
+    expected = train_a_little()
+    with np.load(tmp_path / "jax.npz") as found:
+        np.testing.assert_allclose(found["logits"], expected["logits"], atol=1e-5)
+        np.testing.assert_allclose(found["losses"], expected["losses"], rtol=1e-4)
+    assert expected["losses"][-1] < expected["losses"][0]
