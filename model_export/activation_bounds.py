@@ -6,13 +6,14 @@ exceed what their construction allows. Quantisation takes its scales from these 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-BOUNDED_BY_ONE = {"Tanh", "Sigmoid", "Softmax", "Erf", "GRU", "LSTM"}
+BOUNDED_BY_ONE = {"Tanh", "Sigmoid", "Softmax", "GRU", "LSTM"}
 BOUND_OF_FIRST_INPUT = {
     "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Expand", "Gather", "Neg"
 }  # fmt: skip
@@ -63,7 +64,7 @@ class ActivationBounds:
     def _combine(self, node: onnx.NodeProto) -> float | None:
         combinations: dict[str, Callable[[list[float]], float]] = {
             "Concat": max,
-            "Mul": _product,
+            "Mul": math.prod,
             "Add": sum,
             "Sub": sum,
         }
@@ -96,7 +97,3 @@ class ActivationBounds:
         while node is not None and node.op_type in operations:
             node = self._producers.get(node.input[0])
         return node
-
-
-def _product(factors: list[float]) -> float:
-    return float(np.prod(factors))

@@ -84,15 +84,22 @@ class LocalDecoder:
 
     async def decode(self, jobs: Sequence[DecodingJob]) -> list[tuple[Hypothesis, ...]]:
         """The hypotheses of each job; the jobs share one beam size."""
-        order = sorted(range(len(jobs)), key=lambda index: len(jobs[index].source_ids))
-        results: dict[int, tuple[Hypothesis, ...]] = {}
-        with tqdm(total=len(jobs), desc="translating", unit="sentence") as bar:
-            for start in range(0, len(order), BATCH_SIZE):
-                members = order[start : start + BATCH_SIZE]
-                decoded = decode(self._backend, [jobs[index] for index in members], self._ids)
-                results.update(zip(members, decoded, strict=True))
-                bar.update(len(members))
-        return [results[index] for index in range(len(jobs))]
+        return decode_by_length(self._backend, jobs, self._ids, "translating")
+
+
+def decode_by_length(
+    backend: Seq2SeqBackend, jobs: Sequence[DecodingJob], ids: SpecialIds, description: str
+) -> list[tuple[Hypothesis, ...]]:
+    """Decodes jobs of one beam size in batches of similar length, with a progress bar; results in the jobs' order."""
+    order = sorted(range(len(jobs)), key=lambda index: len(jobs[index].source_ids))
+    results: dict[int, tuple[Hypothesis, ...]] = {}
+    with tqdm(total=len(jobs), desc=description, unit="sentence") as bar:
+        for start in range(0, len(order), BATCH_SIZE):
+            members = order[start : start + BATCH_SIZE]
+            decoded = decode(backend, [jobs[index] for index in members], ids)
+            results.update(zip(members, decoded, strict=True))
+            bar.update(len(members))
+    return [results[index] for index in range(len(jobs))]
 
 
 def translate_corpus(model: EvaluatedModel, corpus: Corpus, options: DecodingOptions) -> list[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import onnx
 from pydantic import ValidationError
 
+from model_export.attention import MECHANISMS
 from model_export.bundle_writer import describe_graph, staged_directory, write_manifest
 from model_export.config import ExperimentConfig, ModelConfig, ParityLimits
 from model_export.corpus_readers import Corpus
@@ -129,7 +130,7 @@ def _make_manifest(run: RunDirectory, name: str, graphs: Mapping[str, Graphs], c
         source_language=facts.source_language,
         target_language=facts.target_language,
         architecture={**config.model.model_dump(mode="json"), "attention_mechanism": config.model.attention},
-        normalized=True,
+        normalized=MECHANISMS[config.model.attention].normalized,
         tokenizer=_tokenizer_info(tokenizer),
         tensors=_describe_tensors(graphs["fp32"], config.model),
         memory=MEMORY_NAMES,

@@ -13,17 +13,16 @@ from tqdm import tqdm
 from model_export.config import ParityLimits
 from model_export.corpus_readers import Corpus
 from model_export.errors import ParityError
+from model_export.evaluation import BATCH_SIZE, decode_by_length
 from service.bundle.reader import read_bundle
 from service.bundle.tokenizer import Tokenizer
 from service.decoding.backend import DecoderRows, Seq2SeqBackend, StepOutput
 from service.decoding.jobs import default_length_limit, pad
-from service.decoding.search import decode
 from service.domain import DecodingJob, DecodingOptions, FloatArray, SpecialIds
 from service.onnx_backend import BackendOptions, load_backend
 from service.threads import usable_cpus
 
 PRECISIONS = ("fp32", "int8")
-BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -130,14 +129,19 @@ def measure_int8(
     fp32: Seq2SeqBackend, int8: Seq2SeqBackend, corpus: Corpus, tokenizer: Tokenizer, ids: SpecialIds
 ) -> Int8Parity:
     """Decodes a corpus greedily with both graphs, compares the outputs and scores both against the corpus."""
-    sources = encode_sources(corpus, tokenizer)
-    outputs = [_greedy(backend, sources, ids, name) for name, backend in (("fp32", fp32), ("int8", int8))]
-    identical = sum(one == other for one, other in zip(*outputs, strict=True)) / len(sources)
+    greedy = DecodingOptions(beam_size=1)
+    jobs = [DecodingJob(tuple(source), greedy) for source in encode_sources(corpus, tokenizer)]
+    outputs = [
+        [hypotheses[0].target_ids for hypotheses in decode_by_length(backend, jobs, ids, f"greedy {name}")]
+        for name, backend in (("fp32", fp32), ("int8", int8))
+    ]
+    identical = sum(one == other for one, other in zip(*outputs, strict=True)) / len(jobs)
     references = [pair.target for pair in corpus.pairs]
     bleu = [
-        BLEU().corpus_score([tokenizer.decode(ids).text for ids in output], [references]).score for output in outputs
+        BLEU().corpus_score([tokenizer.decode(target_ids).text for target_ids in output], [references]).score
+        for output in outputs
     ]
-    return Int8Parity(len(sources), identical, *bleu)
+    return Int8Parity(len(jobs), identical, *bleu)
 
 
 def encode_sources(corpus: Corpus, tokenizer: Tokenizer) -> list[list[int]]:
@@ -227,20 +231,6 @@ def _by_id(output: StepOutput) -> FloatArray:
     by_id = np.empty_like(output.candidate_log_probs)
     np.put_along_axis(by_id, output.candidate_ids.astype(np.int64), output.candidate_log_probs, axis=-1)
     return by_id
-
-
-def _greedy(
-    backend: Seq2SeqBackend, sources: Sequence[Sequence[int]], ids: SpecialIds, name: str
-) -> list[tuple[int, ...]]:
-    order = sorted(range(len(sources)), key=lambda index: len(sources[index]))
-    outputs: dict[int, tuple[int, ...]] = {}
-    options = DecodingOptions(beam_size=1)
-    for start in tqdm(range(0, len(order), BATCH_SIZE), desc=f"greedy {name}", unit="batch"):
-        members = order[start : start + BATCH_SIZE]
-        jobs = [DecodingJob(tuple(sources[index]), options) for index in members]
-        for index, hypotheses in zip(members, decode(backend, jobs, ids), strict=True):
-            outputs[index] = hypotheses[0].target_ids
-    return [outputs[index] for index in range(len(sources))]
 
 
 def _batches(sources: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:

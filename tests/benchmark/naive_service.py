@@ -7,6 +7,7 @@ a thread per request, no batching across requests, the token matrix as the only 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def create_app() -> FastAPI:
         attention: list[list[float]] = []
         while len(target_ids) < MAX_LENGTH and token[0] != tokenizer.eos_id:
             output = backend.decode_step(token, rows, token, 1)
-            rows = type(rows)(rows.memory, rows.source_mask, output.state)
+            rows = replace(rows, state=output.state)
             token = output.candidate_ids[:, 0]
             target_ids.append(int(token[0]))
             attention.append([round(float(weight), 4) for weight in output.attention_weights[0]])
