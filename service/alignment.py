@@ -5,13 +5,13 @@ Everything here is about one sentence; `service.translator` moves links to their
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from service.domain import Alignment, AnalysedText, BoolArray, FloatArray, IntArray, Link, Token, Word
+from service.domain import Alignment, AnalysedText, BoolArray, FloatArray, IntArray, Link, Mechanism, Token, Word
 
 AlignmentDetail: TypeAlias = Literal["none", "hard", "soft"]
 
@@ -22,23 +22,36 @@ _NO_WORD = -1
 
 
 def align(
-    attention: FloatArray, source: AnalysedText, target: AnalysedText, detail: AlignmentDetail
-) -> Alignment | None:
+    attentions: Iterable[tuple[Mechanism, FloatArray]],
+    source: AnalysedText,
+    target: AnalysedText,
+    detail: AlignmentDetail,
+) -> tuple[Alignment, ...]:
     """Says what attention tells about one sentence.
 
     Args:
-        attention: float32 (target tokens, source tokens), special tokens included on both sides.
+        attentions: each mechanism with its float32 (target tokens, source tokens), special tokens included on both
+            sides.
         source: the source sentence; its ranges and indices begin at 0.
         target: the target sentence, likewise.
-        detail: `none` gives None, `hard` links without matrices, `soft` both.
+        detail: `none` gives none, `hard` links without matrices, `soft` both.
+
+    Returns:
+        One alignment for each mechanism, in their order.
     """
     if detail == "none":
-        return None
+        return ()
+    return tuple(_align(mechanism, attention, source, target, detail == "soft") for mechanism, attention in attentions)
+
+
+def _align(
+    mechanism: Mechanism, attention: FloatArray, source: AnalysedText, target: AnalysedText, with_matrices: bool
+) -> Alignment:
     words = word_matrix(attention, source, target)
     links = hard_links(words)
-    if detail == "hard":
-        return Alignment(tokens=None, words=None, links=links)
-    return Alignment(tokens=attention, words=words, links=links)
+    if with_matrices:
+        return Alignment(mechanism, tokens=attention, words=words, links=links)
+    return Alignment(mechanism, tokens=None, words=None, links=links)
 
 
 def word_of_each_token(tokens: Sequence[Token], words: Sequence[Word]) -> IntArray:
@@ -63,7 +76,7 @@ def word_matrix(attention: FloatArray, source: AnalysedText, target: AnalysedTex
 
     A target word attends to a source word with the sum over the source word's tokens (attention is a distribution
     over source tokens) and the mean over the target word's tokens (each of them made a choice of its own). What goes
-    to special tokens belongs to no word, so rows may sum to less than 1.
+    to special tokens belongs to no word, so rows may sum to less than 1. (Monotonic mechanisms may attend to nothing.)
 
     Args:
         attention: float32 (target tokens, source tokens).
@@ -121,7 +134,7 @@ def round_rows(matrix: FloatArray, decimals: int = 4) -> npt.NDArray[np.float64]
 
     Returns:
         float64 (rows, columns); every entry within one unit of the last decimal of the original, every row's sum
-        within half a unit of the row's original sum.
+        within half a unit of the row's original sum: rows that sum to at most 1 still do.
     """
     scale = 10**decimals
     scaled = matrix.astype(np.float64) * scale

@@ -47,6 +47,14 @@ class SpecialIds:
 
 
 @dataclass(frozen=True, slots=True)
+class Mechanism:
+    """One of a model's attention mechanisms; `normalized`: its rows sum to 1, otherwise to at most 1."""
+
+    name: str
+    normalized: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DecodingOptions:
     """How one sentence is to be decoded. Lengths count target tokens, end of sentence included.
 
@@ -81,8 +89,10 @@ class Hypothesis:
         token_log_probs: natural log-probability of each of `target_ids`, float32 (target_len,).
         log_prob: their sum, raw.
         score: `log_prob` divided by the length penalty, plus the coverage penalty; what hypotheses are ranked by.
-        attention: float32 (target_len, source_len); row t belongs to the step that produced token t.
+        attention: float32 (target_len, source_len) of the primary mechanism; row t belongs to the step that produced
+            token t.
         finished: whether the end-of-sentence token was produced (False: cut at the length limit).
+        other_attentions: likewise of the model's other mechanisms, in their order; empty where it has one.
     """
 
     target_ids: tuple[int, ...]
@@ -91,6 +101,7 @@ class Hypothesis:
     score: float
     attention: FloatArray
     finished: bool
+    other_attentions: tuple[FloatArray, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +135,16 @@ class AnalysedText:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """What attention says about one hypothesis.
+    """What the attention of one mechanism says about one hypothesis.
 
     Attributes:
+        mechanism: whose attention it is.
         tokens: (target tokens, source tokens), or None where it is not asked for or not defined.
         words: (target words, source words), likewise.
         links: hard links between word indices, ordered by source, then target.
     """
 
+    mechanism: Mechanism
     tokens: FloatArray | None
     words: FloatArray | None
     links: tuple[Link, ...]
@@ -144,25 +157,33 @@ class Alignment:
 
 @dataclass(frozen=True, slots=True)
 class SentenceTranslation:
-    """One sentence inside a translated text: where it stands on both sides, and its own alignment."""
+    """One sentence inside a translated text: where it stands on both sides, and its own alignments.
+
+    `alignments` holds one for each mechanism, the primary first; none where they are not asked for or where those of
+    the whole text say the same.
+    """
 
     source: Sentence
     target: Sentence
     log_prob: float
     score: float
     finished: bool
-    alignment: Alignment | None
+    alignments: tuple[Alignment, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class TranslatedHypothesis:
-    """One translation of a whole text; `token_log_probs` has one entry per target token."""
+    """One translation of a whole text.
+
+    `token_log_probs` has one entry per target token; `alignments` one for each mechanism, the primary first, and none
+    where they are not asked for.
+    """
 
     target: AnalysedText
     token_log_probs: FloatArray
     log_prob: float
     score: float
-    alignment: Alignment | None
+    alignments: tuple[Alignment, ...]
     sentences: tuple[SentenceTranslation, ...]
 
 

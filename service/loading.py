@@ -74,7 +74,7 @@ def _loaded_model(bundle: Bundle, engine: Engine, backend: Seq2SeqBackend, setti
     )
     model = LoadedModel(
         manifest=bundle.manifest,
-        translator=Translator(bundle.tokenizer, engine, translator_limits),
+        translator=Translator(bundle.tokenizer, engine, translator_limits, bundle.manifest.attention_mechanisms),
         provider=getattr(backend, "provider", "custom"),
         precision=getattr(backend, "precision", "custom"),
     )

@@ -19,7 +19,7 @@ import onnxruntime
 
 from service.bundle.manifest import MANIFEST_FILE, GraphTensors, Manifest, PrecisionVariant, TensorSpec
 from service.bundle.reader import Bundle
-from service.bundle.tensor_contract import describe, initial_name, next_name, shapes_agree
+from service.bundle.tensor_contract import ATTENTION, describe, initial_name, next_name, shapes_agree
 from service.decoding.backend import DecoderRows, StepOutput
 from service.domain import IntArray
 from service.errors import BundleError, ProviderError, StartupError
@@ -88,7 +88,7 @@ class OnnxBackend:
             "candidate_ids",
             "candidate_log_probs",
             "forced_log_probs",
-            "attention_weights",
+            ATTENTION,
             *map(next_name, manifest.state),
         ]
 
@@ -120,6 +120,8 @@ class OnnxBackend:
         feeds.update(zip(self._memory, rows.memory, strict=True))
         feeds.update(zip(self._state, rows.state, strict=True))
         ids, log_probs, forced, attention, *state = self._decoder_step.run(self._step_outputs, feeds)
+        if attention.ndim == 2:  # graphs of one mechanism
+            attention = attention[:, np.newaxis]  # (rows, 1, source_len)
         return StepOutput(ids, log_probs, forced, attention, tuple(state))
 
 
@@ -203,7 +205,7 @@ def _load(bundle: Bundle, provider: Provider, options: BackendOptions) -> OnnxBa
     _verify_graph(encoder, bundle.path / variant.encoder, manifest.tensors.encoder, manifest)
     _verify_graph(decoder_step, bundle.path / variant.decoder_step, manifest.tensors.decoder_step, manifest)
     backend = OnnxBackend(encoder, decoder_step, manifest, provider, precision)
-    _try_vocabulary(backend, bundle, variant)
+    _try_step(backend, bundle, variant)
     return backend
 
 
@@ -265,8 +267,8 @@ def _verify_tensors(path: Path, where: str, nodes: list[Any], declared: tuple[Te
             raise BundleError(str(path), f"{where}.{name}", problem)
 
 
-def _try_vocabulary(backend: OnnxBackend, bundle: Bundle, variant: PrecisionVariant) -> None:
-    """Checks by one step that the graphs read the highest token id and rank every id of the vocabulary."""
+def _try_step(backend: OnnxBackend, bundle: Bundle, variant: PrecisionVariant) -> None:
+    """Checks by one step that the graphs read the highest token id, rank every id and give each mechanism a row."""
     size = backend.vocabulary_size
     highest = np.array([size - 1], dtype=np.int32)
     try:
@@ -280,3 +282,7 @@ def _try_vocabulary(backend: OnnxBackend, bundle: Bundle, variant: PrecisionVari
         raise BundleError(step_file, "candidate_ids", f"fails for a vocabulary of {size}") from error
     if not np.array_equal(np.sort(output.candidate_ids[0]), np.arange(size)):
         raise BundleError(step_file, "candidate_ids", f"does not give every id of a vocabulary of {size} once")
+    expected = (1, len(bundle.manifest.attention_mechanisms), 1)
+    found = output.attention_weights.shape
+    if found != expected:
+        raise BundleError(step_file, ATTENTION, f"has the shape {found} for one token, expected {expected}")

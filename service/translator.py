@@ -19,6 +19,8 @@ from service.domain import (
     DecodingOptions,
     Hypothesis,
     Link,
+    Mechanism,
+    Sentence,
     SentenceTranslation,
     TranslatedHypothesis,
     TranslatedText,
@@ -54,20 +56,30 @@ class _Source:
 
 @dataclass(frozen=True, slots=True)
 class _Decoded:
-    """One hypothesis of one sentence; the ranges of `target` and the indices of `alignment` begin at 0."""
+    """One hypothesis of one sentence; the ranges of `target` and the indices of `alignments` begin at 0."""
 
     hypothesis: Hypothesis
     target: AnalysedText
-    alignment: Alignment | None
+    alignments: tuple[Alignment, ...]
 
 
 class Translator:
-    """Translates texts with one model."""
+    """Translates texts with one model.
 
-    def __init__(self, tokenizer: Tokenizer, decoder: Decoder, limits: TranslatorLimits) -> None:
+    Args:
+        tokenizer: the model's.
+        decoder: what runs the model.
+        limits: what it may be asked for.
+        mechanisms: its attention mechanisms, the primary first; not needed where no alignment is asked for.
+    """
+
+    def __init__(
+        self, tokenizer: Tokenizer, decoder: Decoder, limits: TranslatorLimits, mechanisms: Sequence[Mechanism] = ()
+    ) -> None:
         self._tokenizer = tokenizer
         self._decoder = decoder
         self._limits = limits
+        self._mechanisms = tuple(mechanisms)
 
     async def translate(
         self,
@@ -163,68 +175,80 @@ class Translator:
         whole = join_sentences(source.sentences, source.separators)
         count = max(map(len, decoded), default=1)
         chosen = ([best_first[min(k, len(best_first) - 1)] for best_first in decoded] for k in range(count))
-        return TranslatedText(whole, tuple(_join(whole, source.separators, each, detail) for each in chosen))
+        return TranslatedText(whole, tuple(self._join(whole, source.separators, each, detail) for each in chosen))
 
     def _read(self, sentence: AnalysedText, hypothesis: Hypothesis, detail: AlignmentDetail) -> _Decoded:
         target = analyse_decoded(hypothesis.target_ids, self._tokenizer)
-        return _Decoded(hypothesis, target, align(hypothesis.attention, sentence, target, detail))
+        attentions = (hypothesis.attention, *hypothesis.other_attentions)
+        alignments = align(zip(self._mechanisms, attentions, strict=True), sentence, target, detail)
+        return _Decoded(hypothesis, target, alignments)
 
-
-def _join(
-    source: AnalysedText, separators: Sequence[str], decoded: Sequence[_Decoded], detail: AlignmentDetail
-) -> TranslatedHypothesis:
-    """Joins one hypothesis of every sentence to a hypothesis of the whole text."""
-    targets = [each.target for each in decoded]
-    target = join_sentences(targets, space_between(separators, targets))
-    sentences = tuple(
-        SentenceTranslation(
-            source=source_place,
-            target=target_place,
-            log_prob=each.hypothesis.log_prob,
-            score=each.hypothesis.score,
-            finished=each.hypothesis.finished,
-            alignment=_moved(each.alignment, source_place.words[0], target_place.words[0]),
+    def _join(
+        self, source: AnalysedText, separators: Sequence[str], decoded: Sequence[_Decoded], detail: AlignmentDetail
+    ) -> TranslatedHypothesis:
+        """Joins one hypothesis of every sentence to a hypothesis of the whole text."""
+        targets = [each.target for each in decoded]
+        target = join_sentences(targets, space_between(separators, targets))
+        sentences = tuple(
+            _place(each, source_place, target_place)
+            for source_place, target_place, each in zip(source.sentences, target.sentences, decoded, strict=True)
         )
-        for source_place, target_place, each in zip(source.sentences, target.sentences, decoded, strict=True)
-    )
-    log_probs = [each.hypothesis.token_log_probs for each in decoded]
-    scores = [sentence.score for sentence in sentences]
-    return TranslatedHypothesis(
+        log_probs = [each.hypothesis.token_log_probs for each in decoded]
+        scores = [sentence.score for sentence in sentences]
+        return TranslatedHypothesis(
+            target=target,
+            token_log_probs=np.concatenate([np.zeros(0, np.float32), *log_probs]),
+            log_prob=sum(sentence.log_prob for sentence in sentences),
+            score=sum(scores) / len(scores) if scores else 0.0,
+            alignments=_of_whole_text(self._mechanisms, sentences, detail),
+            sentences=_without_repetition(sentences, detail),
+        )
+
+
+def _place(decoded: _Decoded, source: Sentence, target: Sentence) -> SentenceTranslation:
+    """A sentence's hypothesis in its place in the whole text."""
+    return SentenceTranslation(
+        source=source,
         target=target,
-        token_log_probs=np.concatenate([np.zeros(0, np.float32), *log_probs]),
-        log_prob=sum(sentence.log_prob for sentence in sentences),
-        score=sum(scores) / len(scores) if scores else 0.0,
-        alignment=_of_whole_text(sentences, detail),
-        sentences=_without_repetition(sentences, detail),
+        log_prob=decoded.hypothesis.log_prob,
+        score=decoded.hypothesis.score,
+        finished=decoded.hypothesis.finished,
+        alignments=tuple(_moved(each, source.words[0], target.words[0]) for each in decoded.alignments),
     )
 
 
-def _moved(alignment: Alignment | None, first_source_word: int, first_target_word: int) -> Alignment | None:
+def _moved(alignment: Alignment, first_source_word: int, first_target_word: int) -> Alignment:
     """A sentence's alignment with links between words of the whole text."""
-    if alignment is None:
-        return None
     links = [
         Link(link.source + first_source_word, link.target + first_target_word, link.weight) for link in alignment.links
     ]
     return replace(alignment, links=tuple(links))
 
 
-def _of_whole_text(sentences: Sequence[SentenceTranslation], detail: AlignmentDetail) -> Alignment | None:
-    """All links; the matrices too where there is one sentence, or none."""
+def _of_whole_text(
+    mechanisms: Sequence[Mechanism], sentences: Sequence[SentenceTranslation], detail: AlignmentDetail
+) -> tuple[Alignment, ...]:
+    """All links of each mechanism; the matrices too where there is one sentence, or none."""
     if detail == "none":
-        return None
-    parts = [sentence.alignment for sentence in sentences if sentence.alignment is not None]
-    if len(parts) == 1:
-        return parts[0]
-    links = tuple(link for part in parts for link in part.links)
-    matrix = np.zeros((0, 0), np.float32) if detail == "soft" and not parts else None
-    return Alignment(tokens=matrix, words=matrix, links=links)
+        return ()
+    if len(sentences) == 1:
+        return sentences[0].alignments
+    matrix = np.zeros((0, 0), np.float32) if detail == "soft" and not sentences else None
+    return tuple(
+        Alignment(
+            mechanism,
+            tokens=matrix,
+            words=matrix,
+            links=tuple(link for sentence in sentences for link in sentence.alignments[index].links),
+        )
+        for index, mechanism in enumerate(mechanisms)
+    )
 
 
 def _without_repetition(
     sentences: tuple[SentenceTranslation, ...], detail: AlignmentDetail
 ) -> tuple[SentenceTranslation, ...]:
-    """Leaves a sentence its alignment only where that says more than the whole text's: matrices among several."""
+    """Leaves a sentence its alignments only where they say more than the whole text's: matrices among several."""
     if detail == "soft" and len(sentences) > 1:
         return sentences
-    return tuple(replace(sentence, alignment=None) for sentence in sentences)
+    return tuple(replace(sentence, alignments=()) for sentence in sentences)

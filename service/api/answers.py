@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def _hypothesis_answer(hypothesis: TranslatedHypothesis, return_scores: bool) ->
         "log_prob": round(hypothesis.log_prob, SCORE_DECIMALS),
         "tokens": tokens,
         "words": [_word_answer(word) for word in hypothesis.target.words],
-        "alignment": _alignment_answer(hypothesis.alignment),
+        **_alignment_answers(hypothesis.alignments),
         "sentences": [_sentence_answer(sentence) for sentence in hypothesis.sentences],
     }
 
@@ -64,7 +65,7 @@ def _sentence_answer(sentence: SentenceTranslation) -> Json:
         "score": round(sentence.score, SCORE_DECIMALS),
         "log_prob": round(sentence.log_prob, SCORE_DECIMALS),
         "finished": sentence.finished,
-        "alignment": _alignment_answer(sentence.alignment),
+        **_alignment_answers(sentence.alignments),
     }
 
 
@@ -85,9 +86,18 @@ def _word_answer(word: Word) -> Json:
     return {"text": word.text, "start": word.start, "end": word.end}
 
 
-def _alignment_answer(alignment: Alignment | None) -> Json | None:
-    if alignment is None:
-        return None
+def _alignment_answers(alignments: Sequence[Alignment]) -> Json:
+    """The primary mechanism's alignment, and those of the others with the name of their mechanism."""
+    return {
+        "alignment": _alignment_answer(alignments[0]) if alignments else None,
+        "other_alignments": [
+            {"mechanism": each.mechanism.name, "normalized": each.mechanism.normalized, **_alignment_answer(each)}
+            for each in alignments[1:]
+        ],
+    }
+
+
+def _alignment_answer(alignment: Alignment) -> Json:
     tokens, words = alignment.tokens, alignment.words
     return {
         "tokens": None if tokens is None else round_rows(tokens, WEIGHT_DECIMALS).tolist(),

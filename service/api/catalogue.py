@@ -16,6 +16,7 @@ def model_summary(model: LoadedModel) -> ModelSummary:
         precision=model.precision,
         provider=model.provider,
         normalized=manifest.normalized,
+        mechanisms=[mechanism.name for mechanism in manifest.attention_mechanisms],
     )
 
 

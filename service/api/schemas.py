@@ -76,7 +76,7 @@ class TranslateRequest(_Model):
         None, description="what the translation begins with; the text must be a single sentence"
     )
     alignment: AlignmentDetail = Field(
-        "soft", description="`hard`: word links; `soft`: the token and word matrices too"
+        "soft", description="`hard`: word links; `soft`: the token and word matrices too; of every attention mechanism"
     )
     return_scores: bool = Field(True, description="give every target token its log-probability")
 
@@ -149,6 +149,19 @@ class AlignmentModel(_Model):
     pharaoh: str
 
 
+class OtherAlignmentModel(AlignmentModel):
+    """What another attention mechanism of the model says."""
+
+    mechanism: str = Field(description="its name, as `GET /models` lists it")
+    normalized: bool = Field(description="whether its rows of tokens sum to 1, otherwise to at most 1")
+
+
+_OtherAlignments = Annotated[
+    list[OtherAlignmentModel],
+    Field(description="those of the model's other mechanisms, if it has several; empty where `alignment` is null"),
+]
+
+
 class SentencePlace(CharacterRange):
     """Where a sentence stands in a text: characters, and half-open index ranges of its tokens and words."""
 
@@ -165,6 +178,7 @@ class SentenceModel(_Model):
     log_prob: float
     finished: bool = Field(description="false if it was cut at the length limit")
     alignment: AlignmentModel | None
+    other_alignments: _OtherAlignments
 
 
 class HypothesisModel(_Model):
@@ -175,7 +189,10 @@ class HypothesisModel(_Model):
     log_prob: float = Field(description="raw; the sum over sentences")
     tokens: list[TargetTokenModel]
     words: list[WordModel]
-    alignment: AlignmentModel | None = Field(description="matrices are null if the text has several sentences")
+    alignment: AlignmentModel | None = Field(
+        description="of the primary mechanism; matrices are null if the text has several sentences"
+    )
+    other_alignments: _OtherAlignments
     sentences: list[SentenceModel]
 
 
@@ -213,7 +230,8 @@ class ModelSummary(_Model):
     target_language: str
     precision: str
     provider: str
-    normalized: bool = Field(description="whether attention rows sum to 1")
+    normalized: bool = Field(description="whether rows of `alignment.tokens` sum to 1, otherwise to at most 1")
+    mechanisms: list[str] = Field(description="the names of its attention mechanisms, the primary first")
 
 
 class ModelDetail(ModelSummary):

@@ -9,10 +9,11 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from service.domain import SpecialIds
+from service.domain import Mechanism, SpecialIds
 
 FORMAT_VERSION: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
+UNNAMED_MECHANISM: Final = "unnamed"
 
 # A bundle is one flat directory: no separators, no leading dot, so no name leads out of it.
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\z")]
@@ -81,6 +82,13 @@ class PrecisionVariant(_Part):
     parity: dict[str, float] = {}
 
 
+class MechanismInfo(_Part):
+    """An attention mechanism of the model; `normalized` says whether each of its rows sums to 1."""
+
+    name: str = Field(min_length=1)
+    normalized: bool
+
+
 class TrainingData(_Part):
     """A corpus the model was trained on."""
 
@@ -114,10 +122,13 @@ class Manifest(_Part):
     """The whole manifest.
 
     Attributes:
-        architecture: the model's configuration; `attention_mechanism` names the mechanism.
-        normalized: whether every attention row sums to 1.
+        architecture: the model's configuration; `attention_mechanism` names the primary mechanism.
+        normalized: whether every attention row of the primary mechanism sums to 1.
+        mechanisms: all mechanisms, the primary first; empty in older bundles, which have one. Read
+            `attention_mechanisms`, which knows both.
         memory, state: base names of the tensors that hold the encoded sentence and the decoder's state. The encoder
-            gives each memory tensor and `initial_<state>`; the step takes them and gives `next_<state>`.
+            gives each memory tensor and `initial_<state>`; the step takes them and gives `next_<state>`. Monotonic
+            mechanisms have their last alignments (rows, source_len) in the state.
         max_source_tokens: the longest source the model was made for, end of sentence included.
         files: every other file of the bundle.
         versions: the packages that produced it.
@@ -129,6 +140,7 @@ class Manifest(_Part):
     target_language: LanguageCode
     architecture: dict[str, JsonValue]
     normalized: bool
+    mechanisms: tuple[MechanismInfo, ...] = ()
     tokenizer: TokenizerInfo
     tensors: Tensors
     memory: tuple[str, ...] = Field(min_length=1)
@@ -145,3 +157,11 @@ class Manifest(_Part):
         """The special token ids, as search takes them."""
         ids = self.tokenizer.special_ids
         return SpecialIds(pad=ids.pad, bos=ids.bos, eos=ids.eos, unk=ids.unk)
+
+    @property
+    def attention_mechanisms(self) -> tuple[Mechanism, ...]:
+        """All attention mechanisms, at least one, the primary first."""
+        if self.mechanisms:
+            return tuple(Mechanism(each.name, each.normalized) for each in self.mechanisms)
+        name = self.architecture.get("attention_mechanism", UNNAMED_MECHANISM)
+        return (Mechanism(str(name), self.normalized),)

@@ -30,8 +30,8 @@ STEP_OUTPUTS = (
     ExpectedTensor("candidate_ids", "int32", 2),
     ExpectedTensor("candidate_log_probs", "float32", 2),
     ExpectedTensor("forced_log_probs", "float32", 1),
-    ExpectedTensor("attention_weights", "float32", 2),
 )
+ATTENTION = "attention_weights"
 
 
 def initial_name(state: str) -> str:
@@ -55,7 +55,10 @@ def verify_tensors(manifest: Manifest) -> None:
     _verify_list("encoder.inputs", encoder.inputs, ENCODER_INPUTS)
     _verify_list("encoder.outputs", encoder.outputs, [*memory, *_states(map(initial_name, manifest.state))])
     _verify_list("decoder_step.inputs", step.inputs, [*STEP_INPUTS, *memory, *_states(manifest.state)])
-    _verify_list("decoder_step.outputs", step.outputs, [*STEP_OUTPUTS, *_states(map(next_name, manifest.state))])
+    attention = ExpectedTensor(ATTENTION, "float32", 2 if len(manifest.attention_mechanisms) == 1 else 3)
+    next_states = _states(map(next_name, manifest.state))
+    _verify_list("decoder_step.outputs", step.outputs, [*STEP_OUTPUTS, attention, *next_states])
+    _verify_mechanisms(manifest)
     for name in manifest.memory:
         _verify_same_width(name, _shape(encoder, name), _shape(step, name))
     for name in manifest.state:
@@ -85,6 +88,15 @@ def _verify_list(where: str, declared: Sequence[TensorSpec], expected: Sequence[
             at_least = "at least " if tensor.open_ended else ""
             problem = f"must be {tensor.dtype} with {at_least}{tensor.rank} dimensions; got {describe(found)}"
             raise BundleError(MANIFEST_FILE, f"tensors.{where}.{tensor.name}", problem)
+
+
+def _verify_mechanisms(manifest: Manifest) -> None:
+    """Attention has one row for each of several mechanisms: (rows, mechanisms, source_len)."""
+    count = len(manifest.attention_mechanisms)
+    shape = _shape(manifest.tensors.decoder_step, ATTENTION)
+    if count > 1 and shape[1] != count:
+        problem = f"must be (rows, {count}, source_len) for {count} mechanisms; got ({', '.join(map(str, shape))})"
+        raise BundleError(MANIFEST_FILE, f"tensors.decoder_step.outputs.{ATTENTION}", problem)
 
 
 def _shape(graph: GraphTensors, name: str) -> tuple[int | str, ...]:

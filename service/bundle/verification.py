@@ -34,6 +34,7 @@ def verify_manifest(manifest: Manifest) -> None:
     """
     _verify_special_ids(manifest)
     _verify_references(manifest)
+    _verify_primary_mechanism(manifest)
     verify_tensors(manifest)
     found = manifest.tokenizer.normalization
     if found != NORMALIZATION:
@@ -99,3 +100,10 @@ def _verify_references(manifest: Manifest) -> None:
     for field, name in references.items():
         if name not in manifest.files:
             raise BundleError(MANIFEST_FILE, field, f"names {name}, which `files` does not list")
+
+
+def _verify_primary_mechanism(manifest: Manifest) -> None:
+    primary = manifest.attention_mechanisms[0]
+    if primary.normalized != manifest.normalized:
+        problem = f"is {primary.normalized}, and `normalized`, which is about the same mechanism, {manifest.normalized}"
+        raise BundleError(MANIFEST_FILE, "mechanisms.0.normalized", problem)

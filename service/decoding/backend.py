@@ -17,7 +17,8 @@ class DecoderRows:
     Attributes:
         memory: arrays (rows, source_len, ...), float32, in the order of the manifest's `memory` tensors.
         source_mask: (rows, source_len), True = real token.
-        state: arrays (rows, ...), float32, in the order of the manifest's `state` tensors.
+        state: arrays (rows, ...), float32, in the order of the manifest's `state` tensors; the last alignments of
+            monotonic mechanisms (rows, source_len) are among them.
     """
 
     memory: tuple[FloatArray, ...]
@@ -41,7 +42,7 @@ class StepOutput:
         candidate_ids: (rows, candidates), the most probable next tokens, best first, ties to the lower id.
         candidate_log_probs: (rows, candidates), their natural log-probabilities over the whole vocabulary.
         forced_log_probs: (rows,), log-probability of each row's `forced_ids` entry.
-        attention_weights: (rows, source_len); masked positions are exactly 0.
+        attention_weights: (rows, mechanisms, source_len), the primary mechanism first; masked positions are exactly 0.
         state: the next state, shaped as `DecoderRows.state`.
     """
 

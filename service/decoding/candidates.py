@@ -28,7 +28,8 @@ class RowView:
         sentences: (rows,), index into the job arrays.
         log_probs: (rows,) float64, of the tokens so far.
         lengths: (rows,), tokens so far.
-        attention_sums: (rows, source_len), attention per source token so far; padding has 1.
+        attention_sums: (rows, source_len), attention per source token so far, the mean over the mechanisms; padding
+            has 1.
     """
 
     sentences: IndexArray
@@ -110,9 +111,20 @@ def _force_prefix(
 
 
 def _cover(attention_weights: FloatArray, rows: RowView, jobs: JobArrays) -> tuple[ScoreArray, FloatArray]:
-    """Coverage penalties (rows,) and attention sums (rows, source_len); no work where no job asks for coverage."""
+    """Coverage penalties (rows,) and attention sums (rows, source_len); no work where no job asks for coverage.
+
+    Several mechanisms cover a source token with the mean of their weights.
+
+    Source: `attention_probs_from_attn_state` of TensorFlow Addons, `tensorflow_addons/seq2seq/beam_search_decoder.py`.
+
+    Args:
+        attention_weights: (rows, mechanisms, source_len).
+        rows: the rows before the step.
+        jobs: the sentences' options.
+    """
     weight = jobs.coverage_penalty[rows.sentences]
     if not weight.any():
         return np.zeros(len(weight)), rows.attention_sums
-    sums = rows.attention_sums + attention_weights
+    several = attention_weights.shape[1] > 1
+    sums = rows.attention_sums + (attention_weights.mean(axis=1) if several else attention_weights[:, 0])
     return coverage_penalty(sums, weight), sums

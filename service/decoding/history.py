@@ -24,7 +24,7 @@ class Selection:
         rows: the decoder row that produced the token, hence its row of `attention_weights`.
         token_ids: the tokens.
         log_probs: float64, their natural log-probabilities.
-        attention_weights: (rows, source_len), as the decoder step returned them.
+        attention_weights: (rows, mechanisms, source_len), as the decoder step returned them.
     """
 
     parents: IndexArray
@@ -36,7 +36,13 @@ class Selection:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """One hypothesis from its first token on: ids, log-probabilities (tokens,), attention (tokens, source_len)."""
+    """One hypothesis from its first token on.
+
+    Attributes:
+        token_ids: the tokens.
+        log_probs: (tokens,).
+        attention: (tokens, mechanisms, source_len).
+    """
 
     token_ids: tuple[int, ...]
     log_probs: npt.NDArray[np.float64]

@@ -32,7 +32,8 @@ def coverage_penalty(attention_sums: FloatArray, weight: FloatsLike) -> npt.NDAr
     """What is added to the score of a complete hypothesis: `weight * sum_t log(min(attention_sum_t, 1))`, at most 0.
 
     Args:
-        attention_sums: (n, source_len), attention that each source token got over all target tokens; padding has 1.
+        attention_sums: (n, source_len), attention that each source token got over all target tokens, the mean over the
+            mechanisms where there are several; padding has 1.
         weight: (n,).
     """
     covered = np.clip(attention_sums.astype(np.float64), MINIMUM_COVERAGE, 1.0)

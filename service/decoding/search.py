@@ -165,13 +165,16 @@ class SearchBatch:
     def _hypothesis(self, index: int, slot: int, sentence: int) -> Hypothesis:
         """Reads the hypothesis of one slot back from the history."""
         path = self._history.path(int(self._beam.steps[index, slot]), int(self._beam.tokens[index, slot]))
+        by_mechanism = path.attention.transpose(1, 0, 2)[:, :, : self._source_lengths[sentence]]
+        attention, *others = np.ascontiguousarray(by_mechanism)  # each (target_len, source_len)
         return Hypothesis(
             target_ids=path.token_ids,
             token_log_probs=path.log_probs.astype(np.float32),
             log_prob=float(self._beam.log_probs[index, slot]),
             score=float(self._beam.scores[index, slot]),
-            attention=np.ascontiguousarray(path.attention[:, : self._source_lengths[sentence]]),
+            attention=attention,
             finished=path.token_ids[-1] == self._ids.eos,
+            other_attentions=tuple(others),
         )
 
 

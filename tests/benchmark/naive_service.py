@@ -46,7 +46,7 @@ def create_app() -> FastAPI:
             rows = replace(rows, state=output.state)
             token = output.candidate_ids[:, 0]
             target_ids.append(int(token[0]))
-            attention.append([round(float(weight), 4) for weight in output.attention_weights[0]])
+            attention.append([round(float(weight), 4) for weight in output.attention_weights[0, 0]])
         return {"text": tokenizer.decode(target_ids).text, "alignment": attention}
 
     return app

@@ -130,3 +130,8 @@ def test_the_model_says_where_it_comes_from(client: TestClient) -> None:
     assert (model["source_language"], model["target_language"]) == ("en", "fr")
     assert model["training"]["data"][0]["licence"]
     assert {score["metric"] for score in model["scores"]}
+
+
+def test_the_model_has_one_mechanism(client: TestClient) -> None:
+    assert client.get("/models/eng-fra").json()["mechanisms"] == ["bahdanau"]
+    assert [hypothesis["other_alignments"] for hypothesis in best(translate(client, list(SENTENCES)))] == [[]] * 10

@@ -60,6 +60,12 @@ def test_text_has_the_ids_it_had() -> None:
     assert [tokenizer.encode_ids(text) for text in EXPECTED["request"]["text"]] == EXPECTED["source_ids"]
 
 
+def test_it_has_the_one_mechanism_that_its_architecture_names(client: TestClient) -> None:
+    [mechanism] = read_bundle(BUNDLE).manifest.attention_mechanisms
+    assert (mechanism.name, mechanism.normalized) == ("bahdanau", True)
+    assert client.get("/models/tiny-bundle").json()["mechanisms"] == ["bahdanau"]
+
+
 @pytest.mark.parametrize("client", ["fp32"], indirect=True)
 def test_the_answer_is_the_one_it_was(client: TestClient) -> None:
     answer = client.post("/translate", json=EXPECTED["request"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,9 +65,11 @@ def tiny_settings(models: Path, **values: Any) -> Settings:
 
 
 @contextmanager
-def running_app(directory: Path, **values: Any) -> Iterator[tuple[TestClient, ControlledBackend]]:
-    """A started app on a tiny bundle in `directory`; `values` are settings."""
-    backend = ControlledBackend(write_bundle(directory / "tiny"))
+def running_app(
+    directory: Path, write: Callable[[Path], Path] = write_bundle, **values: Any
+) -> Iterator[tuple[TestClient, ControlledBackend]]:
+    """A started app on a tiny bundle that `write` writes into `directory`; `values` are settings."""
+    backend = ControlledBackend(write(directory / "tiny"))
     app = create_app(tiny_settings(directory, **values), backend)
     with TestClient(app, raise_server_exceptions=False) as client:
         try:

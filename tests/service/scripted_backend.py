@@ -40,6 +40,18 @@ def texts(hypotheses: tuple[Hypothesis, ...]) -> list[str]:
     return [decode_letters(hypothesis.target_ids) for hypothesis in hypotheses]
 
 
+def assert_same(left: tuple[Hypothesis, ...], right: tuple[Hypothesis, ...]) -> None:
+    """Checks that two searches gave the same hypotheses, to the last bit."""
+    assert texts(left) == texts(right)
+    for one, other in zip(left, right, strict=True):
+        assert one.log_prob == other.log_prob
+        assert one.score == other.score
+        assert one.finished == other.finished
+        np.testing.assert_array_equal(one.token_log_probs, other.token_log_probs)
+        np.testing.assert_array_equal(one.attention, other.attention)
+        np.testing.assert_array_equal(one.other_attentions, other.other_attentions)
+
+
 def make_job(source: str, prefix: str = "", **options: float) -> DecodingJob:
     """A job for source letters (the end of sentence is added), greedy unless `options` say otherwise."""
     settings = {"beam_size": 1, "length_penalty": 0.0, "max_decoding_length": 12} | options
@@ -72,21 +84,22 @@ def random_model(letters: str, seed: int = 0) -> Model:
     return probabilities
 
 
-def attention_row(source: str, target: str) -> FloatArray:
-    """What the toy model attends to after `target`: pseudo-random, strictly positive, sums to 1.
+def attention_row(source: str, target: str, mechanism: int = 0) -> FloatArray:
+    """What the toy model's mechanism attends to after `target`: pseudo-random, strictly positive, sums to 1.
 
     Returns:
         (source_len,), the end of sentence included.
     """
-    generator = np.random.default_rng(zlib.crc32(f"attention|{source}|{target}".encode()))
+    generator = np.random.default_rng(zlib.crc32(f"attention|{source}|{target}".encode(), mechanism))
     return generator.dirichlet(np.ones(len(source) + 1)).astype(np.float32)
 
 
 class ScriptedBackend:
     """A `Seq2SeqBackend` that asks a `Model` row by row; `rows_per_step` records how many rows each step had."""
 
-    def __init__(self, model: Model, vocabulary_size: int = FIRST_LETTER + 26) -> None:
+    def __init__(self, model: Model, vocabulary_size: int = FIRST_LETTER + 26, mechanisms: int = 1) -> None:
         self.vocabulary_size = vocabulary_size
+        self.mechanisms = mechanisms
         self.rows_per_step: list[int] = []
         self._model = model
 
@@ -104,13 +117,14 @@ class ScriptedBackend:
         self.rows_per_step.append(len(input_ids))
         history = rows.state[0].copy()
         log_probs = np.full((len(input_ids), self.vocabulary_size), -np.inf, dtype=np.float32)
-        attention = np.zeros(rows.source_mask.shape, dtype=np.float32)
+        attention = np.zeros((len(input_ids), self.mechanisms, rows.source_mask.shape[1]), dtype=np.float32)
         for row, token in enumerate(input_ids):
             history[row, np.argmax(history[row] < 0)] = token
             source = decode_letters(tuple(rows.memory[0][row, rows.source_mask[row], 0].astype(int).tolist()))[:-1]
             target = decode_letters(tuple(history[row, history[row] >= 0].astype(int).tolist()))[1:]
             log_probs[row] = self._log_probs(source, target)
-            attention[row, rows.source_mask[row]] = attention_row(source, target)
+            for mechanism in range(self.mechanisms):
+                attention[row, mechanism, rows.source_mask[row]] = attention_row(source, target, mechanism)
         candidates = np.argsort(-log_probs, axis=1, kind="stable")[:, :num_candidates]
         return StepOutput(
             candidate_ids=candidates.astype(np.int32),

@@ -11,7 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from service.alignment import align, hard_links, round_rows, word_matrix, word_of_each_token
-from service.domain import AnalysedText, Link, Token, Word
+from service.domain import AnalysedText, Link, Mechanism, Token, Word
+
+LUONG = Mechanism("luong", normalized=True)
+MONOTONIC = Mechanism("luong_monotonic", normalized=False)
 
 # "unlikely. " in three subwords and an end of sentence -> words "unlikely", "."
 SOURCE = AnalysedText(
@@ -92,29 +95,52 @@ def test_matrix_without_words_has_no_links(shape: tuple[int, int]) -> None:
 
 
 def test_soft_alignment_has_matrices_and_links() -> None:
-    alignment = align(ATTENTION, SOURCE, TARGET, "soft")
-    assert alignment is not None
+    [alignment] = align([(LUONG, ATTENTION)], SOURCE, TARGET, "soft")
     np.testing.assert_array_equal(alignment.tokens, ATTENTION)
     np.testing.assert_array_equal(alignment.words, WORDS)
     assert alignment.pharaoh == "0-0 0-1"
 
 
 def test_hard_alignment_has_links_only() -> None:
-    alignment = align(ATTENTION, SOURCE, TARGET, "hard")
-    assert alignment is not None
+    [alignment] = align([(LUONG, ATTENTION)], SOURCE, TARGET, "hard")
     assert alignment.tokens is None
     assert alignment.words is None
     assert alignment.pharaoh == "0-0 0-1"
 
 
 def test_no_alignment_is_none() -> None:
-    assert align(ATTENTION, SOURCE, TARGET, "none") is None
+    assert align([(LUONG, ATTENTION)], SOURCE, TARGET, "none") == ()
+
+
+def test_every_mechanism_has_its_own_alignment() -> None:
+    mirrored = ATTENTION[:, ::-1]
+    one, other = align([(LUONG, ATTENTION), (MONOTONIC, mirrored)], SOURCE, TARGET, "soft")
+    assert (one.mechanism, other.mechanism) == (LUONG, MONOTONIC)
+    np.testing.assert_array_equal(one.words, WORDS)
+    np.testing.assert_array_equal(other.tokens, mirrored)
+    # "probable": the mean of 0 + 0.25 and 0.25 + 0, and of 0.5 and 0.75
+    np.testing.assert_array_equal(other.words, np.float32([[0.25, 0.25], [0.25, 0.625], [0.9375, 0.0625]]))
+    assert other.pharaoh == "0-0 0-2 1-1"
+
+
+def test_a_mechanism_that_attends_to_nothing_links_nothing() -> None:
+    [alignment] = align([(MONOTONIC, np.zeros_like(ATTENTION))], SOURCE, TARGET, "soft")
+    assert alignment.links == ()
+    assert alignment.pharaoh == ""
+    assert alignment.tokens is not None
+    assert not round_rows(alignment.tokens).any()
+
+
+def test_rounded_rows_that_sum_to_less_than_one_do_not_come_to_more() -> None:
+    sevenths = np.full((1, 7), 0.142855, np.float32)  # sums to 0.999985; rounded one by one, to 1.0003
+    assert round_rows(sevenths).sum() == pytest.approx(1.0, abs=1e-12)
+    less = np.full((1, 7), 0.12855, np.float32)  # sums to 0.89985; rounded one by one, to 0.9002
+    assert round_rows(less).sum() == pytest.approx(0.8998, abs=1.01e-4)
 
 
 def test_empty_target_has_empty_word_matrix() -> None:
     target = AnalysedText("", (), (Token(2, "</s>", 0, 0, special=True),), ())
-    alignment = align(ATTENTION[-1:], SOURCE, target, "soft")
-    assert alignment is not None
+    [alignment] = align([(LUONG, ATTENTION[-1:])], SOURCE, target, "soft")
     assert alignment.words is not None
     assert alignment.words.shape == (0, 2)
     assert alignment.links == ()
@@ -170,8 +196,7 @@ def analysed_texts(draw: st.DrawFn) -> AnalysedText:
 @given(analysed_texts(), analysed_texts(), st.integers(0, 2**32 - 1))
 def test_word_matrix_has_its_shape_and_rows_within_one(source: AnalysedText, target: AnalysedText, seed: int) -> None:
     attention = np.random.default_rng(seed).dirichlet(np.ones(len(source.tokens)), len(target.tokens))
-    alignment = align(attention.astype(np.float32), source, target, "soft")
-    assert alignment is not None
+    [alignment] = align([(LUONG, attention.astype(np.float32))], source, target, "soft")
     assert alignment.words is not None
     assert alignment.words.shape == (len(target.words), len(source.words))
     assert (alignment.words >= 0).all()

@@ -110,6 +110,14 @@ def test_no_alignment_leaves_the_translation_as_it_is(client: TestClient) -> Non
     assert none == soft | {"alignment": None}
 
 
+@pytest.mark.parametrize("text", ["", ONE_SENTENCE, TWO_SENTENCES])
+@pytest.mark.parametrize("alignment", ["none", "hard", "soft"])
+def test_a_model_with_one_mechanism_has_no_other_alignments(client: TestClient, text: str, alignment: str) -> None:
+    _, hypothesis = only_translation(translate(client, text, alignment=alignment))
+    assert hypothesis["other_alignments"] == []
+    assert all(sentence["other_alignments"] == [] for sentence in hypothesis["sentences"])
+
+
 @pytest.mark.parametrize("text", ["", " ", "\n\t \u00a0", "\u200b"])
 def test_nothing_translates_to_nothing(client: TestClient, text: str) -> None:
     source, hypothesis = only_translation(translate(client, text))

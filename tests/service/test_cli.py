@@ -98,6 +98,7 @@ def test_json_lines_are_what_the_api_gives(models: Path, tmp_path: Path, capsys:
     translation = TranslationModel.model_validate_json(line)
     assert len(translation.hypotheses) == 2
     assert translation.hypotheses[0].sentences[1].alignment is not None
+    assert translation.hypotheses[0].other_alignments == []
 
 
 def test_bad_utf8_names_file_and_line(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -100,8 +101,9 @@ def test_impossible_jobs_are_refused_before_they_meet_others() -> None:
     async def test() -> None:
         backend = ScriptedBackend(copying)
         async with running(backend) as engine:
-            with pytest.raises(InvalidRequestError):
-                await engine.decode([make_job("a"), make_job("b", num_hypotheses=2)])
+            for wrong in (make_job("b", num_hypotheses=2), replace(make_job(""), source_ids=())):
+                with pytest.raises(InvalidRequestError):
+                    await engine.decode([make_job("a"), wrong])
             assert engine.queue_length == 0
         assert backend.rows_per_step == []
 

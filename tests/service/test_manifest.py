@@ -10,7 +10,7 @@ import pytest
 
 from service.bundle.manifest import Manifest
 from service.bundle.reader import parse_manifest
-from service.domain import SpecialIds
+from service.domain import Mechanism, SpecialIds
 from service.errors import BundleError
 from tests.service.tiny_bundle import make_manifest
 
@@ -26,6 +26,22 @@ def test_a_manifest_gives_back_what_was_written() -> None:
     assert manifest.name == "tiny"
     assert manifest.special_ids == SpecialIds(pad=0, bos=1, eos=2, unk=3)
     assert manifest.tensors.encoder.inputs[0].shape == ("batch", "source_len")
+    assert parse_manifest(manifest.model_dump_json().encode()) == manifest
+
+
+def test_an_older_manifest_has_the_mechanism_of_its_architecture() -> None:
+    manifest = make_manifest()
+    assert "mechanisms" not in manifest
+    assert parse(manifest).attention_mechanisms == (Mechanism("luong", normalized=True),)
+    manifest |= {"architecture": {}, "normalized": False}
+    assert parse(manifest).attention_mechanisms == (Mechanism("unnamed", normalized=False),)
+
+
+def test_mechanisms_stand_in_their_order() -> None:
+    declared = [{"name": "own:Layer", "normalized": True}, {"name": "luong_monotonic", "normalized": False}]
+    manifest = parse(make_manifest() | {"mechanisms": declared})
+    expected = (Mechanism("own:Layer", normalized=True), Mechanism("luong_monotonic", normalized=False))
+    assert manifest.attention_mechanisms == expected
     assert parse_manifest(manifest.model_dump_json().encode()) == manifest
 
 
@@ -78,6 +94,8 @@ def put(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         (put("tokenizer.special_ids.eos", True), "tokenizer.special_ids.eos"),
         (put("max_source_tokens", 0), "max_source_tokens"),
         (put("memory", []), "memory"),
+        (put("mechanisms", [{"name": "luong"}]), "mechanisms.0.normalized"),
+        (put("mechanisms", [{"name": "", "normalized": True}]), "mechanisms.0.name"),
         (put("state", []), "state"),
         (put("precisions", {}), "precisions"),
         (put("precisions.fp32.parity", {"log_prob": "small"}), "precisions.fp32.parity.log_prob"),

@@ -73,6 +73,7 @@ def test_a_step_gives_the_best_tokens_attention_and_the_next_state(backend: Onnx
     forced = np.array([4, 5, 6], dtype=np.int32)
     output = backend.decode_step(np.array([1, 8, 9], dtype=np.int32), rows, forced, num_candidates=5)
     assert output.candidate_ids.dtype == np.int32
+    assert output.attention_weights.shape == (3, 1, 7)
     for row, (source, token) in enumerate(zip(SOURCES, (1, 8, 9), strict=True)):
         keys, values, state = numpy_encode(make_weights(), source)
         log_probs, attention, next_state = numpy_step(make_weights(), token, (keys, values), state)
@@ -80,8 +81,8 @@ def test_a_step_gives_the_best_tokens_attention_and_the_next_state(backend: Onnx
         np.testing.assert_array_equal(output.candidate_ids[row], best)
         np.testing.assert_allclose(output.candidate_log_probs[row], log_probs[best], atol=1e-5)
         assert output.forced_log_probs[row] == pytest.approx(log_probs[forced[row]], abs=1e-5)
-        np.testing.assert_allclose(output.attention_weights[row, : len(source)], attention, atol=1e-6)
-        assert not output.attention_weights[row, len(source) :].any()
+        np.testing.assert_allclose(output.attention_weights[row, 0, : len(source)], attention, atol=1e-6)
+        assert not output.attention_weights[row, 0, len(source) :].any()
         np.testing.assert_allclose(output.state[0][row], next_state, atol=1e-5)
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from service.decoding.search import SearchBatch, decode
-from service.domain import Hypothesis
 from service.errors import DecodingError
 from tests.service.scripted_backend import (
     GARDEN_PATH,
     IDS,
     Model,
     ScriptedBackend,
+    assert_same,
     attention_row,
     copying,
     decode_letters,
@@ -47,16 +47,6 @@ def all_targets(model: Model, source: str, limit: int) -> dict[str, float]:
         complete |= {target: value for target, value in grown.items() if target.endswith(".")}
         open_targets = {target: value for target, value in grown.items() if not target.endswith(".")}
     return complete | open_targets
-
-
-def assert_same(left: tuple[Hypothesis, ...], right: tuple[Hypothesis, ...]) -> None:
-    assert texts(left) == texts(right)
-    for one, other in zip(left, right, strict=True):
-        assert one.log_prob == other.log_prob
-        assert one.score == other.score
-        assert one.finished == other.finished
-        np.testing.assert_array_equal(one.token_log_probs, other.token_log_probs)
-        np.testing.assert_array_equal(one.attention, other.attention)
 
 
 def test_greedy_follows_the_most_probable_token() -> None:

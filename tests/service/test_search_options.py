@@ -8,7 +8,9 @@ import math
 import numpy as np
 import pytest
 
+from service.decoding.backend import DecoderRows
 from service.decoding.search import SearchBatch, decode
+from service.domain import DecodingJob, DecodingOptions, IntArray
 from service.errors import InvalidRequestError
 from tests.service.scripted_backend import (
     GARDEN_PATH,
@@ -108,6 +110,17 @@ def test_a_job_that_cannot_be_decoded_names_its_field(options: dict[str, float],
     with pytest.raises(InvalidRequestError) as caught:
         SearchBatch(ScriptedBackend(copying), [make_job("a", **options)], IDS)
     assert caught.value.field == field
+
+
+def test_a_sentence_of_no_tokens_is_refused_before_the_model_sees_it() -> None:
+    class UntouchedBackend(ScriptedBackend):
+        def encode(self, source_ids: IntArray, source_lengths: IntArray) -> DecoderRows:
+            raise NotImplementedError
+
+    empty = DecodingJob((), DecodingOptions(beam_size=1))
+    with pytest.raises(InvalidRequestError, match="source_ids: must not be empty") as caught:
+        SearchBatch(UntouchedBackend(copying), [make_job("a"), empty], IDS)
+    assert caught.value.field == "source_ids"
 
 
 def test_a_prefix_that_leaves_no_room_or_is_no_token_is_refused() -> None:

@@ -44,13 +44,13 @@ def test_single_sentence_has_source_target_and_matrices_on_the_hypothesis() -> N
     assert best.target.text == " thé ."
     assert [(word.text, word.start, word.end) for word in best.target.words] == [("thé", 1, 4), (".", 5, 6)]
     assert (best.log_prob, best.score) == (-1.5, -0.5)
-    assert best.alignment is not None
-    np.testing.assert_array_equal(best.alignment.tokens, np.float32(attention))
-    np.testing.assert_array_equal(best.alignment.words, np.float32([[0.125, 0.75, 0.125], [0.0, 0.25, 0.5]]))
-    assert best.alignment.links == (Link(1, 0, 0.75), Link(2, 1, 0.5))
+    [alignment] = best.alignments
+    np.testing.assert_array_equal(alignment.tokens, np.float32(attention))
+    np.testing.assert_array_equal(alignment.words, np.float32([[0.125, 0.75, 0.125], [0.0, 0.25, 0.5]]))
+    assert alignment.links == (Link(1, 0, 0.75), Link(2, 1, 0.5))
     [sentence] = best.sentences
     assert sentence.target == Sentence(1, 6, tokens=(0, 3), words=(0, 2))
-    assert sentence.alignment is None
+    assert sentence.alignments == ()
     assert sentence.finished
 
 
@@ -71,27 +71,27 @@ def test_several_sentences_are_joined_with_the_source_white_space() -> None:
 
 def test_several_sentences_carry_their_own_matrices_and_the_text_carries_links() -> None:
     [best] = translate_with(EchoDecoder(), "Ah! Oh no.").hypotheses
-    assert best.alignment is not None
-    assert best.alignment.tokens is None
-    assert best.alignment.words is None
-    assert best.alignment.pharaoh == "0-0 1-1 2-2 3-3 4-4"
-    shapes = [sentence.alignment.tokens.shape for sentence in best.sentences]  # type: ignore[union-attr]
+    [alignment] = best.alignments
+    assert alignment.tokens is None
+    assert alignment.words is None
+    assert alignment.pharaoh == "0-0 1-1 2-2 3-3 4-4"
+    shapes = [sentence.alignments[0].tokens.shape for sentence in best.sentences]  # type: ignore[union-attr]
     assert shapes == [(3, 3), (4, 4)]
-    assert [sentence.alignment.pharaoh for sentence in best.sentences] == ["0-0 1-1", "2-2 3-3 4-4"]  # type: ignore[union-attr]
+    assert [sentence.alignments[0].pharaoh for sentence in best.sentences] == ["0-0 1-1", "2-2 3-3 4-4"]
 
 
 def test_hard_alignment_gives_links_without_matrices() -> None:
     [best] = translate_with(EchoDecoder(), "Ah! Oh no.", "hard").hypotheses
-    assert best.alignment is not None
-    assert best.alignment.tokens is None
-    assert best.alignment.pharaoh == "0-0 1-1 2-2 3-3 4-4"
-    assert [sentence.alignment for sentence in best.sentences] == [None, None]
+    [alignment] = best.alignments
+    assert alignment.tokens is None
+    assert alignment.pharaoh == "0-0 1-1 2-2 3-3 4-4"
+    assert [sentence.alignments for sentence in best.sentences] == [(), ()]
 
 
 def test_alignment_none_gives_nothing() -> None:
     [best] = translate_with(EchoDecoder(), "Ah! Oh no.", "none").hypotheses
-    assert best.alignment is None
-    assert [sentence.alignment for sentence in best.sentences] == [None, None]
+    assert best.alignments == ()
+    assert [sentence.alignments for sentence in best.sentences] == [(), ()]
 
 
 def test_hypothesis_k_joins_the_kth_of_each_sentence_or_its_last() -> None:
@@ -131,21 +131,21 @@ def test_text_with_nothing_to_translate_is_its_own_translation(text: str) -> Non
     assert best.target == AnalysedText(text, (), (), ())
     assert (best.log_prob, best.score, best.sentences) == (0.0, 0.0, ())
     assert best.token_log_probs.shape == (0,)
-    assert best.alignment is not None
-    assert best.alignment.tokens is not None
-    assert best.alignment.tokens.shape == (0, 0)
-    assert best.alignment.pharaoh == ""
+    [alignment] = best.alignments
+    assert alignment.tokens is not None
+    assert alignment.tokens.shape == (0, 0)
+    assert alignment.pharaoh == ""
 
 
 def test_empty_translation_of_a_sentence_is_an_empty_range() -> None:
     [best] = translate_with(ScriptedDecoder((hypothesis([EOS], [[0, 0, 1]]),)), "\nAh!\n").hypotheses
     assert best.target.text == "\n\n"
     assert best.sentences[0].target == Sentence(1, 1, tokens=(0, 1), words=(0, 0))
-    assert best.alignment is not None
-    assert best.alignment.tokens is not None
-    assert best.alignment.tokens.shape == (1, 3)
-    assert best.alignment.words is not None
-    assert best.alignment.words.shape == (0, 2)
+    [alignment] = best.alignments
+    assert alignment.tokens is not None
+    assert alignment.tokens.shape == (1, 3)
+    assert alignment.words is not None
+    assert alignment.words.shape == (0, 2)
 
 
 def test_all_sentences_of_all_texts_go_in_one_call_and_come_back_in_order() -> None:

@@ -13,6 +13,7 @@ import pytest
 from service.bundle.reader import read_bundle
 from service.errors import BundleError
 from tests.service.tiny_bundle import tensor, vocabulary_size, write_bundle, write_manifest
+from tests.service.two_mechanisms import write_two_mechanisms
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +100,10 @@ def test_a_tokenizer_that_is_none_is_refused(directory: Path) -> None:
     assert read_failure(directory).file == str(directory / "tokenizer.model")
 
 
+def mechanism(name: str, normalized: bool) -> dict[str, Any]:
+    return {"name": name, "normalized": normalized}
+
+
 def set_special_id(token: str, value: int) -> Callable[[dict[str, Any]], object]:
     return lambda manifest: manifest["tokenizer"]["special_ids"].update({token: value})
 
@@ -115,6 +120,7 @@ def set_special_id(token: str, value: int) -> Callable[[dict[str, Any]], object]
         (set_special_id("eos", 1), "manifest.json", "tokenizer.special_ids"),
         (lambda m: m["files"].pop("encoder.int8.onnx"), "manifest.json", "precisions.int8.encoder"),
         (lambda m: m["precisions"]["fp32"].update(decoder_step="x"), "manifest.json", "precisions.fp32.decoder_step"),
+        (lambda m: m.update(mechanisms=[mechanism("luong", False)]), "manifest.json", "mechanisms.0.normalized"),
     ],
 )
 def test_a_manifest_that_contradicts_something_is_refused(
@@ -153,6 +159,51 @@ def test_tensors_that_break_the_contract_are_named(
     change_manifest(directory, lambda manifest: manifest["tensors"][graph][side].__setitem__(index, changed))
     error = read_failure(directory)
     assert (error.file, error.field) == (str(directory / "manifest.json"), field)
+
+
+TWO_MECHANISMS = [mechanism("luong", True), mechanism("luong_monotonic", False)]
+
+
+@pytest.mark.parametrize(
+    ("mechanisms", "shape", "problem"),
+    [
+        (TWO_MECHANISMS, ["rows", "source_len"], "must be float32 with 3 dimensions; got float32 (rows, source_len)"),
+        (
+            TWO_MECHANISMS,
+            ["rows", 3, "source_len"],
+            "must be (rows, 2, source_len) for 2 mechanisms; got (rows, 3, source_len)",
+        ),
+        (
+            TWO_MECHANISMS,
+            ["rows", "mechanisms", "source_len"],
+            "must be (rows, 2, source_len) for 2 mechanisms; got (rows, mechanisms, source_len)",
+        ),
+        (
+            TWO_MECHANISMS[:1],
+            ["rows", 1, "source_len"],
+            "must be float32 with 2 dimensions; got float32 (rows, 1, source_len)",
+        ),
+        ([], ["rows", 2, "source_len"], "must be float32 with 2 dimensions; got float32 (rows, 2, source_len)"),
+    ],
+)
+def test_attention_that_does_not_fit_the_mechanisms_is_named(
+    directory: Path, mechanisms: list[dict[str, Any]], shape: list[int | str], problem: str
+) -> None:
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["mechanisms"] = mechanisms
+        manifest["tensors"]["decoder_step"]["outputs"][3]["shape"] = shape
+
+    change_manifest(directory, change)
+    error = read_failure(directory)
+    assert error.file == str(directory / "manifest.json")
+    assert error.field == "tensors.decoder_step.outputs.attention_weights"
+    assert error.problem == problem
+
+
+def test_several_mechanisms_and_alignments_in_the_state_are_accepted(tmp_path: Path) -> None:
+    manifest = read_bundle(write_two_mechanisms(tmp_path / "tiny")).manifest
+    assert manifest.state == ("state_0", "alignments")
+    assert len(manifest.attention_mechanisms) == 2
 
 
 def test_a_tensor_too_many_is_refused(directory: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ import numpy as np
 from service.alignment import AlignmentDetail
 from service.bundle.tokenizer import DecodedText
 from service.bundle.words import find_words
-from service.domain import DecodingJob, DecodingOptions, Hypothesis, Token, TranslatedText
+from service.domain import DecodingJob, DecodingOptions, Hypothesis, Mechanism, Token, TranslatedText
 from service.translator import Translator, TranslatorLimits
 
 EOS, UNK = 2, 3
 GREEDY = DecodingOptions(beam_size=1)
+ONE_MECHANISM = (Mechanism("luong", normalized=True),)
+TWO_MECHANISMS = (*ONE_MECHANISM, Mechanism("luong_monotonic", normalized=False))
 
 
 class WordTokenizer:
@@ -73,6 +76,15 @@ class EchoDecoder:
         return hypothesis(ids[:limit], attention[:limit], log_prob=-1.0 * len(ids[:limit]), finished=finished)
 
 
+class MirrorDecoder(EchoDecoder):
+    """An `EchoDecoder` with a second mechanism, which attends to the sentence from its end and by half."""
+
+    @staticmethod
+    def echo(job: DecodingJob, dropped: int) -> Hypothesis:
+        echoed = EchoDecoder.echo(job, dropped)
+        return replace(echoed, other_attentions=(echoed.attention[:, ::-1] / 2,))
+
+
 def hypothesis(
     ids: Sequence[int], attention: Any, log_prob: float = -1.0, score: float | None = None, finished: bool = True
 ) -> Hypothesis:
@@ -92,8 +104,14 @@ class ScriptedDecoder:
         return list(self.answers)
 
 
-def make_translator(decoder: Any, tokenizer: Any = None, max_source: int = 20, max_target: int = 60) -> Translator:
-    return Translator(tokenizer or WordTokenizer(), decoder, TranslatorLimits(max_source, max_target))
+def make_translator(
+    decoder: Any,
+    tokenizer: Any = None,
+    max_source: int = 20,
+    max_target: int = 60,
+    mechanisms: tuple[Mechanism, ...] = ONE_MECHANISM,
+) -> Translator:
+    return Translator(tokenizer or WordTokenizer(), decoder, TranslatorLimits(max_source, max_target), mechanisms)
 
 
 def translate(
