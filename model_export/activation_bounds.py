@@ -13,6 +13,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+ATTENTION_OUTPUT = "attention_weights"
+RESHAPING = {"Identity", "Unsqueeze", "Squeeze", "Reshape", "Slice"}
 BOUNDED_BY_ONE = {"Tanh", "Sigmoid", "Softmax", "GRU", "LSTM"}
 BOUND_OF_FIRST_INPUT = {
     "Identity", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Slice", "Split", "Expand", "Gather", "Neg"
@@ -33,6 +35,7 @@ class ActivationBounds:
         self._known = known
         self._producers = {output: node for node in graph.node for output in node.output}
         self._constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self._attention_producers = self._find_attention_producers()
 
     def bound(self, tensor: str) -> float | None:
         """The bound of one tensor, or None if the rules give none."""
@@ -54,9 +57,8 @@ class ActivationBounds:
             return self._bound_of_cast(node)
         if node.op_type in BOUND_OF_FIRST_INPUT:
             return self.bound(node.input[0])
-        if node.op_type == "MatMul":  # rows of a softmax, or parts of them, average the rows of the other side
-            weights = self._through(node.input[0], {"Identity", "Unsqueeze", "Reshape", "Slice"})
-            return self.bound(node.input[1]) if weights is not None and weights.op_type == "Softmax" else None
+        if node.op_type == "MatMul":  # weights that sum to at most 1 average the rows of the other side
+            return self.bound(node.input[1]) if self._sums_to_one_at_most(node.input[0]) else None
         if node.op_type == "Div":
             return self._bound_of_average(node)
         return self._combine(node)
@@ -73,6 +75,20 @@ class ActivationBounds:
         if node.op_type not in combinations or len(present) < len(bounds):
             return None
         return combinations[node.op_type](present)
+
+    def _sums_to_one_at_most(self, tensor: str) -> bool:
+        """Whether rows are, or are part of, a softmax or what the graph gives out as attention weights."""
+        weights = self._through(tensor, RESHAPING)
+        return weights is not None and (weights.op_type == "Softmax" or weights.name in self._attention_producers)
+
+    def _find_attention_producers(self) -> set[str]:
+        """Names of the nodes that compute attention weights: one, or one per mechanism."""
+        output = self._through(ATTENTION_OUTPUT, RESHAPING)
+        if output is None:
+            return set()
+        parts = output.input if output.op_type == "Concat" else [ATTENTION_OUTPUT]
+        producers = [self._through(part, RESHAPING) for part in parts]
+        return {producer.name for producer in producers if producer is not None}
 
     def _bound_of_average(self, node: onnx.NodeProto) -> float | None:
         """Bounds a sum of masked values over the number of unmasked ones."""

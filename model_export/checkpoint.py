@@ -69,8 +69,8 @@ def load_variables(path: Path, variables: Sequence[Any]) -> dict[str, Any]:
 
 
 def _named(variables: Sequence[Any]) -> dict[str, Any]:
-    # Keras numbers seed generators by process, so their numbers say nothing; the position tells them apart.
+    # Keras numbers whatever was given no name by process, so numbers say nothing; the position tells namesakes apart.
     return {
-        f"{position:03d}/{re.sub(r'seed_generator_[0-9]+', 'seed_generator', variable.path)}": variable
+        f"{position:03d}/{re.sub(r'_[0-9]+(?=/|$)', '', variable.path)}": variable
         for position, variable in enumerate(variables)
     }

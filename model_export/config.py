@@ -7,15 +7,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from model_export.attention_config import AttentionConfigs, BahdanauConfig, LuongConfig, LuongMonotonicConfig
 from model_export.errors import ConfigError
-
-
-class StrictModel(BaseModel):
-    """Immutable settings that reject unknown fields, so that a typing error cannot pass unnoticed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from model_export.strict_model import StrictModel
 
 
 class ModelConfig(StrictModel):
@@ -30,10 +26,11 @@ class ModelConfig(StrictModel):
         encoder_layers: recurrent layers in the encoder.
         bidirectional: whether each encoder layer reads in both directions, with `units / 2` each.
         decoder_layers: recurrent cells stacked in the decoder.
-        attention: name of the attention mechanism, a key of `model_export.attention.MECHANISMS`.
-        attention_units: width of the space in which queries meet keys; 0 means `units`.
-        attention_layer_size: width of the attention vector that feeds the output and the next step;
-            0 means `embedding_dim`.
+        attention: the attention mechanisms, the primary one first; see `model_export.attention_config`.
+        attention_units: width of the space in which queries meet keys, for mechanisms that leave it open; 0 means
+            `units`.
+        attention_layer_size: width of the attention vector that feeds the output and the next step, of all
+            mechanisms together; 0 means `embedding_dim`.
         dropout: rate at embeddings, encoder outputs and attention vectors, in training only.
         tied_embeddings: one matrix for source embeddings, target embeddings and the output projection.
     """
@@ -45,7 +42,7 @@ class ModelConfig(StrictModel):
     encoder_layers: int = Field(default=1, ge=1, le=8)
     bidirectional: bool = True
     decoder_layers: int = Field(default=1, ge=1, le=8)
-    attention: Literal["bahdanau", "luong"] = "bahdanau"
+    attention: AttentionConfigs = (BahdanauConfig(),)
     attention_units: int = Field(default=0, ge=0)
     attention_layer_size: int = Field(default=0, ge=0)
     dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
@@ -61,22 +58,38 @@ class ModelConfig(StrictModel):
                 f"attention_layer_size: {self.attention_layer_size} differs from embedding_dim {self.embedding_dim}, "
                 "which tied_embeddings needs; make them equal or set tied_embeddings to false"
             )
-        if self.attention == "luong" and self.key_dim != self.units:
+        if self.attention_vector_dim < len(self.attention):
+            raise ValueError(
+                f"attention_layer_size: {self.attention_vector_dim} is less than one for each of the "
+                f"{len(self.attention)} attention mechanisms"
+            )
+        for attention in self.attention:
+            if isinstance(attention, LuongConfig | LuongMonotonicConfig):
+                self._check_luong(attention.units or self.key_dim)
+        return self
+
+    def _check_luong(self, key_dim: int) -> None:
+        if key_dim != self.units:
             raise ValueError(
                 f"attention_units: Luong attention takes the dot product of a query of width units ({self.units}) "
-                f"and keys of width {self.key_dim}; make them equal"
+                f"and keys of width {key_dim}; make them equal"
             )
-        return self
 
     @property
     def key_dim(self) -> int:
-        """Width of the projected memory."""
+        """Width of the projected memory, for mechanisms that leave it open."""
         return self.attention_units or self.units
 
     @property
     def attention_vector_dim(self) -> int:
         """Width of the attention vector."""
         return self.attention_layer_size or self.embedding_dim
+
+    @property
+    def attention_layer_sizes(self) -> list[int]:
+        """What each mechanism gives of the attention vector: equal parts, the first ones larger by the remainder."""
+        part, remainder = divmod(self.attention_vector_dim, len(self.attention))
+        return [part + (index < remainder) for index in range(len(self.attention))]
 
 
 class TrainConfig(StrictModel):

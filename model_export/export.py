@@ -9,13 +9,12 @@ from pathlib import Path
 import onnx
 from pydantic import ValidationError
 
-from model_export.attention import MECHANISMS
 from model_export.bundle_writer import describe_graph, staged_directory, write_manifest
-from model_export.config import ExperimentConfig, ModelConfig, ParityLimits
+from model_export.config import ExperimentConfig, ParityLimits
 from model_export.corpus_readers import Corpus
-from model_export.decoder import state_names
+from model_export.decoder_tensors import DecoderTensors
 from model_export.errors import ConfigError, DataError
-from model_export.graphs import MEMORY_NAMES, Graphs, convert
+from model_export.graphs import Graphs, convert
 from model_export.keras_backend import KerasBackend
 from model_export.parity import PRECISIONS, measure_parity
 from model_export.quantization import quantize
@@ -24,6 +23,7 @@ from model_export.seq2seq import Seq2Seq
 from service.bundle.manifest import (
     FORMAT_VERSION,
     Manifest,
+    MechanismInfo,
     PrecisionVariant,
     SpecialTokenIds,
     Tensors,
@@ -63,7 +63,7 @@ def export_bundle(
         print("converting the model to ONNX, fp32 and int8")
         graphs = make_graphs(model)
         _write_files(staging, run, graphs)
-        manifest = write_manifest(staging, _checked_manifest(run, name, graphs, config))
+        manifest = write_manifest(staging, _checked_manifest(run, name, graphs, model))
         parity = measure_parity(staging, KerasBackend(model), dev, config.parity)
         variants = {
             precision: variant.model_copy(update={"parity": parity[precision]})
@@ -87,18 +87,14 @@ def _check_dev(dev: Corpus, limits: ParityLimits) -> None:
 def make_graphs(model: Seq2Seq) -> dict[str, Graphs]:
     """The graphs of every precision."""
     fp32 = convert(model)
-    bounds = activation_bounds(model.config)
+    bounds = activation_bounds(DecoderTensors(model.decoder))
     return {"fp32": fp32, "int8": Graphs(*(quantize(graph, bounds) for graph in fp32))}
 
 
-def activation_bounds(config: ModelConfig) -> dict[str, float]:
-    """Absolute bounds of the tensors that the graphs exchange.
-
-    A GRU's state is an average of earlier states and tanh outputs, an LSTM's output a product of a sigmoid and a tanh,
-    the attention vector a tanh. An LSTM's cell state has no bound.
-    """
-    bounded = [name for name in state_names(config) if not name.startswith("cell")]
-    return {"memory_values": 1.0} | {name: 1.0 for state in bounded for name in (state, next_name(state))}
+def activation_bounds(tensors: DecoderTensors) -> dict[str, float]:
+    """Absolute bounds of the tensors that the graphs exchange."""
+    bounds = tensors.bounds
+    return bounds | {next_name(name): bounds[name] for name in tensors.state_names if name in bounds}
 
 
 def _graph_file(graph: str, precision: str) -> str:
@@ -112,29 +108,33 @@ def _write_files(directory: Path, run: RunDirectory, graphs: Mapping[str, Graphs
             onnx.save(graph, directory / _graph_file(graph_name, precision))
 
 
-def _checked_manifest(run: RunDirectory, name: str, graphs: Mapping[str, Graphs], config: ExperimentConfig) -> Manifest:
+def _checked_manifest(run: RunDirectory, name: str, graphs: Mapping[str, Graphs], model: Seq2Seq) -> Manifest:
     try:
-        return _make_manifest(run, name, graphs, config)
+        return _make_manifest(run, name, graphs, model)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
         raise ConfigError(f"manifest: {field} {first['input']!r}: {first['msg']}") from error
 
 
-def _make_manifest(run: RunDirectory, name: str, graphs: Mapping[str, Graphs], config: ExperimentConfig) -> Manifest:
+def _make_manifest(run: RunDirectory, name: str, graphs: Mapping[str, Graphs], model: Seq2Seq) -> Manifest:
+    config = run.read_config()
     facts = run.read_data_facts()
     tokenizer = run.read_tokenizer()
+    tensors = DecoderTensors(model.decoder)
+    mechanisms = _describe_mechanisms(model)
     return Manifest(
         format_version=FORMAT_VERSION,
         name=name,
         source_language=facts.source_language,
         target_language=facts.target_language,
-        architecture={**config.model.model_dump(mode="json"), "attention_mechanism": config.model.attention},
-        normalized=MECHANISMS[config.model.attention].normalized,
+        architecture={**config.model.model_dump(mode="json"), "attention_mechanism": mechanisms[0].name},
+        normalized=mechanisms[0].normalized,
+        mechanisms=mechanisms,
         tokenizer=_tokenizer_info(tokenizer),
-        tensors=_describe_tensors(graphs["fp32"], config.model),
-        memory=MEMORY_NAMES,
-        state=tuple(state_names(config.model)),
+        tensors=_describe_tensors(graphs["fp32"], tensors),
+        memory=tensors.memory_names,
+        state=tensors.state_names,
         precisions={
             precision: PrecisionVariant(
                 encoder=_graph_file("encoder", precision), decoder_step=_graph_file("decoder_step", precision)
@@ -167,19 +167,28 @@ def training_data(facts: DataFacts, config: ExperimentConfig) -> tuple[TrainingD
     )
 
 
-def _describe_tensors(graphs: Graphs, config: ModelConfig) -> Tensors:
-    states = state_names(config)
+def _describe_mechanisms(model: Seq2Seq) -> tuple[MechanismInfo, ...]:
+    return tuple(
+        MechanismInfo(name=attention.name, normalized=mechanism.normalized)
+        for attention, mechanism in zip(model.config.attention, model.decoder.mechanisms, strict=True)
+    )
+
+
+def _describe_tensors(graphs: Graphs, tensors: DecoderTensors) -> Tensors:
+    dimensions = tensors.dimensions
     encoder: dict[str, Sequence[str]] = {
         "source_ids": ("batch", "source_len"),
         "source_lengths": ("batch",),
-        **dict.fromkeys(MEMORY_NAMES, ("batch", "source_len")),
-        **{initial_name(name): ("batch",) for name in states},
+        **{name: dimensions[name] for name in tensors.memory_names},
+        **{initial_name(name): dimensions[name] for name in tensors.state_names},
     }
+    rows = {name: tuple("rows" if size == "batch" else size for size in sizes) for name, sizes in dimensions.items()}
     step: dict[str, Sequence[str]] = {
         **dict.fromkeys(("input_ids", "forced_ids", "forced_log_probs"), ("rows",)),
         **dict.fromkeys(("candidate_ids", "candidate_log_probs"), ("rows", "candidates")),
-        **dict.fromkeys(("source_mask", "attention_weights", *MEMORY_NAMES), ("rows", "source_len")),
-        **{name: ("rows",) for state in states for name in (state, next_name(state))},
+        **dict.fromkeys(("source_mask", "attention_weights"), ("rows", "source_len")),
+        **rows,
+        **{next_name(name): rows[name] for name in tensors.state_names},
         "num_candidates": (),
     }
     return Tensors(

@@ -13,14 +13,14 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
-from model_export.attention import Memory
-from model_export.decoder import flatten_state, state_names, unflatten_state
+from model_export.decoder import DecoderState
+from model_export.decoder_tensors import DecoderTensors
 from model_export.errors import ConfigError
 from model_export.onnx_recurrence import RecurrencePlaceholders
 from model_export.seq2seq import Seq2Seq
+from service.bundle.tensor_contract import initial_name, next_name
 
 OPSET = 17
-MEMORY_NAMES = ("memory_keys", "memory_values")
 LOOPING_OPERATIONS = {"Loop", "Scan", "If"}
 
 
@@ -35,56 +35,62 @@ def convert(model: Seq2Seq) -> Graphs:
     """Converts a model to fp32 graphs that follow the tensor contract of `service.bundle`.
 
     Raises:
-        ConfigError: Keras does not run on TensorFlow.
+        ConfigError: Keras does not run on TensorFlow, or an attention mechanism runs in a loop and does not say so.
     """
     if keras.backend.backend() != "tensorflow":
         raise ConfigError(f"export needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
     graphs = Graphs(_convert_encoder(model), _convert_decoder_step(model))
     for graph in graphs:
         graph.metadata_props.add(key="vocabulary_size", value=str(model.config.vocabulary_size))
-        check_has_no_loop(graph)
+    check_has_no_loop(graphs.encoder, "encoder")
+    if not any(mechanism.allow_loop for mechanism in model.decoder.mechanisms):
+        check_has_no_loop(graphs.decoder_step, "decoder_step")
     return graphs
 
 
-def check_has_no_loop(graph: onnx.ModelProto) -> None:
+def check_has_no_loop(graph: onnx.ModelProto, name: str) -> None:
     """Refuses graphs that would run step by step inside onnxruntime.
 
+    Args:
+        graph: encoder or step.
+        name: what to call it.
+
     Raises:
-        ValueError: the graph holds a Loop, Scan or If node; names it.
+        ConfigError: the graph holds a Loop, Scan or If node; names it.
     """
     for node in graph.graph.node:
         if node.op_type in LOOPING_OPERATIONS:
-            raise ValueError(f"{graph.graph.name}: node {node.name} is a {node.op_type}")
+            raise ConfigError(
+                f"{name}: node {node.name} is a {node.op_type}, which is slow: do without keras.ops.scan, "
+                "cumprod and the like, or, in an attention class of your own, set allow_loop = True"
+            )
 
 
 def _convert_encoder(model: Seq2Seq) -> onnx.ModelProto:
     placeholders = RecurrencePlaceholders()
+    tensors = DecoderTensors(model.decoder)
     signature = [
         tf.TensorSpec([None, None], tf.int32, name="source_ids"),
         tf.TensorSpec([None], tf.int32, name="source_lengths"),
     ]
 
     def encode(source_ids: tf.Tensor, source_lengths: tf.Tensor) -> dict[str, tf.Tensor]:
-        memory, state = model.encode(source_ids, source_lengths, run_recurrent=placeholders.emit)
-        outputs = {"memory_keys": memory.keys, "memory_values": memory.values}
-        names = [f"initial_{name}" for name in state_names(model.config)]
-        return outputs | dict(zip(names, flatten_state(state), strict=True))
+        memories, state = model.encode(source_ids, source_lengths, run_recurrent=placeholders.emit)
+        names = [*tensors.memory_names, *map(initial_name, tensors.state_names)]
+        arrays = [*tensors.flatten_memories(memories), *tensors.flatten_state(state)]
+        return {name: tf.identity(array) for name, array in zip(names, arrays, strict=True)}
 
     return _to_onnx(encode, signature, placeholders.handlers())
 
 
 def _convert_decoder_step(model: Seq2Seq) -> onnx.ModelProto:
-    config = model.config
-    names = state_names(model.config)
-    widths = [config.units] * (len(names) - 1) + [config.attention_vector_dim]
+    tensors = DecoderTensors(model.decoder)
     signature = [
         tf.TensorSpec([None], tf.int32, name="input_ids"),
         tf.TensorSpec([None], tf.int32, name="forced_ids"),
         tf.TensorSpec([1], tf.int64, name="num_candidates"),
         tf.TensorSpec([None, None], tf.bool, name="source_mask"),
-        tf.TensorSpec([None, None, config.key_dim], tf.float32, name="memory_keys"),
-        tf.TensorSpec([None, None, config.units], tf.float32, name="memory_values"),
-        *(tf.TensorSpec([None, width], tf.float32, name=name) for name, width in zip(names, widths, strict=True)),
+        *_decoder_signature(model, tensors),
     ]
 
     def step(
@@ -92,24 +98,45 @@ def _convert_decoder_step(model: Seq2Seq) -> onnx.ModelProto:
         forced_ids: tf.Tensor,
         num_candidates: tf.Tensor,
         source_mask: tf.Tensor,
-        memory_keys: tf.Tensor,
-        memory_values: tf.Tensor,
-        *state: tf.Tensor,
+        *arrays: tf.Tensor,
     ) -> dict[str, tf.Tensor]:
-        memory = Memory(memory_keys, memory_values, source_mask)
-        before = unflatten_state(config, state)
-        after = model.decoder.step(model.embed_target(input_ids), before, memory)
+        count = len(tensors.memory_names)
+        memories = tensors.unflatten_memories(arrays[:count], source_mask)
+        before = tensors.unflatten_state(arrays[count:])
+        after = model.decoder.step(model.embed_target(input_ids), before, memories)
         log_probs = tf.nn.log_softmax(model.project_output(after.attention))
         values, indices = tf.math.top_k(log_probs, k=tf.cast(num_candidates[0], tf.int32))
         outputs = {
             "candidate_ids": tf.cast(indices, tf.int32),
             "candidate_log_probs": values,
             "forced_log_probs": tf.gather(log_probs, forced_ids, batch_dims=1),
-            "attention_weights": after.alignments,
+            "attention_weights": _attention_weights(after),
         }
-        return outputs | dict(zip([f"next_{name}" for name in names], flatten_state(after), strict=True))
+        names = map(next_name, tensors.state_names)
+        return outputs | {
+            name: tf.identity(array) for name, array in zip(names, tensors.flatten_state(after), strict=True)
+        }
 
     return _to_onnx(step, signature, {})
+
+
+def _attention_weights(state: DecoderState) -> tf.Tensor:
+    """(rows, source_len) of the only mechanism; (rows, mechanisms, source_len) of several."""
+    if len(state.alignments) == 1:
+        return tf.identity(state.alignments[0])
+    return tf.stack(state.alignments, axis=1)
+
+
+def _decoder_signature(model: Seq2Seq, tensors: DecoderTensors) -> list[tf.TensorSpec]:
+    """The step's memory and state inputs, with the shapes that the model gives for a sentence."""
+    memories, state = model.encode(tf.zeros([1, 2], tf.int32), tf.constant([2], tf.int32))
+    names = [*tensors.memory_names, *tensors.state_names]
+    arrays = [*tensors.flatten_memories(memories), *tensors.flatten_state(state)]
+    signature = []
+    for name, array in zip(names, arrays, strict=True):
+        varying = len(tensors.dimensions[name])
+        signature.append(tf.TensorSpec([None] * varying + array.shape[varying:], tf.float32, name=name))
+    return signature
 
 
 def _to_onnx(function: Any, signature: list[tf.TensorSpec], handlers: dict[str, Any]) -> onnx.ModelProto:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from model_export.attention import Memory
-from model_export.decoder import flatten_state, unflatten_state
+from model_export.attention.memory import refuse_empty_sentences
+from model_export.decoder_tensors import DecoderTensors
 from model_export.seq2seq import Seq2Seq
 from service.decoding.backend import DecoderRows, StepOutput
 from service.domain import FloatArray, IntArray
@@ -23,6 +23,7 @@ class KerasBackend:
 
     def __init__(self, model: Seq2Seq) -> None:
         self._model = model
+        self._tensors = DecoderTensors(model.decoder)
 
     @property
     def vocabulary_size(self) -> int:
@@ -31,11 +32,13 @@ class KerasBackend:
 
     def encode(self, source_ids: IntArray, source_lengths: IntArray) -> DecoderRows:
         """See the protocol."""
-        memory, state = self._model.encode(source_ids, source_lengths)
+        mask = np.arange(source_ids.shape[1]) < source_lengths[:, None]
+        refuse_empty_sentences(mask)
+        memories, state = self._model.encode(source_ids, source_lengths)
         return DecoderRows(
-            memory=(_array(memory.keys), _array(memory.values)),
-            source_mask=np.asarray(ops.convert_to_numpy(memory.mask)),
-            state=tuple(_array(part) for part in flatten_state(state)),
+            memory=tuple(_array(part) for part in self._tensors.flatten_memories(memories)),
+            source_mask=mask,
+            state=tuple(_array(part) for part in self._tensors.flatten_state(state)),
         )
 
     def decode_step(
@@ -43,18 +46,19 @@ class KerasBackend:
     ) -> StepOutput:
         """See the protocol."""
         model = self._model
-        keys, values = (ops.convert_to_tensor(part) for part in rows.memory)
-        memory = Memory(keys, values, ops.convert_to_tensor(rows.source_mask))
-        state = unflatten_state(model.config, [ops.convert_to_tensor(part) for part in rows.state])
-        after = model.decoder.step(model.embed_target(input_ids), state, memory)
+        memories = self._tensors.unflatten_memories(
+            [ops.convert_to_tensor(part) for part in rows.memory], ops.convert_to_tensor(rows.source_mask)
+        )
+        state = self._tensors.unflatten_state([ops.convert_to_tensor(part) for part in rows.state])
+        after = model.decoder.step(model.embed_target(input_ids), state, memories)
         log_probs = _array(ops.log_softmax(model.project_output(after.attention)))
         order = np.argsort(-log_probs, axis=-1, kind="stable")[:, :num_candidates].astype(np.int32)
         return StepOutput(
             candidate_ids=order,
             candidate_log_probs=np.take_along_axis(log_probs, order, axis=-1),
             forced_log_probs=np.take_along_axis(log_probs, forced_ids[:, None], axis=-1)[:, 0],
-            attention_weights=_array(after.alignments),
-            state=tuple(_array(part) for part in flatten_state(after)),
+            attention_weights=np.stack([_array(part) for part in after.alignments], axis=1),
+            state=tuple(_array(part) for part in self._tensors.flatten_state(after)),
         )
 
 

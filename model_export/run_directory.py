@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, ValidationError
 
 from model_export.checkpoint import load_variables
-from model_export.config import ExperimentConfig, StrictModel, describe_first, read_config, save_config
+from model_export.config import ExperimentConfig, describe_first, read_config, save_config
 from model_export.errors import CheckpointError, DataError
+from model_export.strict_model import StrictModel
 from service.bundle.manifest import LanguageCode
 from service.bundle.tokenizer import Tokenizer
 

@@ -55,7 +55,7 @@ class Seq2Seq(keras.Model):
         source_lengths: Any,
         training: bool = False,
         run_recurrent: RunRecurrent = run_recurrent_layer,
-    ) -> tuple[Memory, DecoderState]:
+    ) -> tuple[tuple[Memory, ...], DecoderState]:
         """Reads sentences and prepares decoding.
 
         Args:
@@ -92,7 +92,7 @@ class Seq2Seq(keras.Model):
         Returns:
             Logits (batch, target_len, vocabulary) float32.
         """
-        memory, state = self.encode(inputs["source_ids"], inputs["source_lengths"], training=training)
+        memories, state = self.encode(inputs["source_ids"], inputs["source_lengths"], training=training)
         embedded = self.dropout(self.embed_target(inputs["target_inputs"]), training=training)
-        states = self.decoder(embedded, state, memory)
+        states = self.decoder(embedded, state, memories, training=training)
         return self.project_output(self.dropout(states.attention, training=training))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model_export.config import ModelConfig
-from model_export.decoder import Decoder, DecoderState, flatten_state, state_names, unflatten_state
+from model_export.decoder import Decoder, DecoderState
 from tests.model_export.tiny_models import SOURCE_MASK, as_numpy, random_array, randomize, tiny_config
 
 ENCODED = random_array(3, 5, 6) * SOURCE_MASK[:, :, None]
@@ -19,6 +19,8 @@ ARCHITECTURES = [
     {"cell": "lstm"},
     {"cell": "gru", "decoder_layers": 2, "attention": "luong"},
     {"cell": "lstm", "decoder_layers": 2, "attention_units": 3},
+    {"cell": "gru", "attention": "bahdanau_monotonic"},
+    {"cell": "lstm", "attention": ["keras_attention", "luong_monotonic"]},
 ]
 
 
@@ -36,24 +38,25 @@ def arrays_of(state: DecoderState) -> list[Any]:
 @pytest.mark.parametrize("changes", ARCHITECTURES, ids=str)
 def test_a_whole_sequence_equals_single_steps(changes: dict[str, Any]) -> None:
     decoder = make_decoder(tiny_config(**changes))
-    memory, state = decoder.prepare(ENCODED, SOURCE_MASK)
-    together = arrays_of(decoder(EMBEDDED, state, memory))
+    memories, state = decoder.prepare(ENCODED, SOURCE_MASK)
+    together = arrays_of(decoder(EMBEDDED, state, memories))
     for position in range(4):
-        state = decoder.step(EMBEDDED[:, position], state, memory)
+        state = decoder.step(EMBEDDED[:, position], state, memories)
         for array, expected in zip(together, arrays_of(state), strict=True):
             np.testing.assert_allclose(array[:, position], expected, atol=1e-6)
 
 
 def test_a_step_follows_its_three_formulas() -> None:
     decoder = make_decoder(tiny_config(cell="gru"))
-    memory, state = decoder.prepare(ENCODED, SOURCE_MASK)
-    state = decoder.step(EMBEDDED[:, 0], state, memory)  # so that the attention vector is not zero
-    after = decoder.step(EMBEDDED[:, 1], state, memory)
+    memories, state = decoder.prepare(ENCODED, SOURCE_MASK)
+    state = decoder.step(EMBEDDED[:, 0], state, memories)  # so that the attention vector is not zero
+    after = decoder.step(EMBEDDED[:, 1], state, memories)
     inputs = np.concatenate([EMBEDDED[:, 1], as_numpy(state.attention)], axis=1)
-    hidden = gru_by_hand(decoder.cells[0], inputs, as_numpy(state.cells[0][0]))
-    context = np.einsum("bs,bsd->bd", as_numpy(after.alignments), ENCODED)
-    attention = np.tanh(np.concatenate([hidden, context], axis=1) @ as_numpy(decoder.attention_layer.kernel))
-    np.testing.assert_allclose(as_numpy(after.cells[0][0]), hidden, atol=1e-6)
+    hidden = gru_by_hand(decoder.wrapper.cell, inputs, as_numpy(state.cells[0]))
+    context = np.einsum("bs,bsd->bd", as_numpy(after.alignments[0]), ENCODED)
+    [attention_layer] = decoder.wrapper.attention_layers
+    attention = np.tanh(np.concatenate([hidden, context], axis=1) @ as_numpy(attention_layer.kernel))
+    np.testing.assert_allclose(as_numpy(after.cells[0]), hidden, atol=1e-6)
     np.testing.assert_allclose(as_numpy(after.attention), attention, atol=1e-5)
 
 
@@ -71,25 +74,30 @@ def test_the_first_state_comes_from_the_mean_of_the_real_positions() -> None:
     decoder = make_decoder(tiny_config(cell="lstm", decoder_layers=2))
     _, state = decoder.prepare(ENCODED, SOURCE_MASK)
     mean = np.stack([row[mask].mean(axis=0) for row, mask in zip(ENCODED, SOURCE_MASK, strict=True)])
-    for (hidden, cell), bridge in zip(state.cells, decoder.bridges, strict=True):
+    for hidden, cell, bridge in zip(state.cells[::2], state.cells[1::2], decoder.bridges, strict=True):
         expected = np.tanh(mean @ as_numpy(bridge.kernel) + as_numpy(bridge.bias))
         np.testing.assert_allclose(as_numpy(hidden), expected, atol=1e-6)
         assert not as_numpy(cell).any()
     assert not as_numpy(state.attention).any()
 
 
-@pytest.mark.parametrize(
-    ("cell", "names"),
-    [
-        ("gru", ["hidden_0", "hidden_1", "attention_vector"]),
-        ("lstm", ["hidden_0", "cell_0", "hidden_1", "cell_1", "attention_vector"]),
-    ],
-)
-def test_the_state_lies_flat_in_the_order_of_its_names(cell: str, names: list[str]) -> None:
-    config = tiny_config(cell=cell, decoder_layers=2)
-    assert state_names(config) == names
-    flat = list(range(len(names)))  # any objects will do
-    state = unflatten_state(config, flat)
-    assert [len(part) for part in state.cells] == [2 if cell == "lstm" else 1] * 2
-    assert (state.attention, state.mechanism) == (flat[-1], ())
-    assert flatten_state(state) == flat
+def test_each_mechanism_gives_its_part_of_the_attention_vector() -> None:
+    """With the other part's weights at zero, only that part of the vector is zero."""
+    decoder = make_decoder(tiny_config(attention=["bahdanau", "luong"]))
+    first, second = decoder.wrapper.attention_layers
+    assert [layer.kernel.shape for layer in (first, second)] == [(12, 3), (12, 2)]  # 5 in all
+    second.kernel.assign(np.zeros((12, 2)))
+    memories, state = decoder.prepare(ENCODED, SOURCE_MASK)
+    attention = as_numpy(decoder.step(EMBEDDED[:, 0], state, memories).attention)
+    assert attention[:, :3].all()
+    assert not attention[:, 3:].any()
+
+
+def test_noise_of_a_mechanism_acts_in_training_only() -> None:
+    decoder = make_decoder(tiny_config(attention={"name": "luong_monotonic", "sigmoid_noise": 2.0}))
+    memories, state = decoder.prepare(ENCODED, SOURCE_MASK)
+    quiet, again = (decoder(EMBEDDED, state, memories).attention for _ in range(2))
+    noisy, other = (decoder(EMBEDDED, state, memories, training=True).attention for _ in range(2))
+    np.testing.assert_array_equal(quiet, again)
+    assert np.abs(as_numpy(noisy) - as_numpy(quiet)).max() > 1e-3
+    assert np.abs(as_numpy(noisy) - as_numpy(other)).max() > 1e-3

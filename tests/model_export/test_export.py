@@ -10,6 +10,8 @@ import pytest
 
 import model_export.export
 from model_export.cli import main
+from model_export.decoder import Decoder
+from model_export.decoder_tensors import DecoderTensors
 from model_export.export import GRAPH_NAMES, activation_bounds
 from model_export.graphs import Graphs
 from model_export.run_directory import RunDirectory
@@ -70,7 +72,7 @@ def test_the_manifest_describes_the_run(reversing_run: RunDirectory, manifest: M
     config = reversing_run.read_config()
     assert (manifest.format_version, manifest.name) == (FORMAT_VERSION, "reverser")
     assert (manifest.source_language, manifest.target_language) == ("en", "ne")
-    assert manifest.architecture == {**config.model.model_dump(), "attention_mechanism": "bahdanau"}
+    assert manifest.architecture == {**config.model.model_dump(mode="json"), "attention_mechanism": "bahdanau"}
     assert manifest.training.config == config.training.model_dump()
     assert manifest.tokenizer.vocabulary_size == config.model.vocabulary_size
     assert manifest.tokenizer.normalization == NORMALIZATION
@@ -107,7 +109,9 @@ def test_measured_parity_stands_in_the_manifest_and_on_the_card(reversing_bundle
 
 
 def test_only_states_that_cannot_grow_are_bounded() -> None:
-    gru, lstm = tiny_config(decoder_layers=2), tiny_config(cell="lstm")
+    gru, lstm = (
+        DecoderTensors(Decoder(tiny_config(**changes))) for changes in ({"decoder_layers": 2}, {"cell": "lstm"})
+    )
     assert activation_bounds(gru).keys() == {
         "memory_values",
         *("hidden_0", "next_hidden_0", "hidden_1", "next_hidden_1", "attention_vector", "next_attention_vector"),

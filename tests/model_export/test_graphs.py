@@ -12,8 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from model_export.config import ModelConfig
-from model_export.decoder import state_names
+from model_export.decoder_tensors import DecoderTensors
 from model_export.errors import ConfigError
 from model_export.graphs import Graphs, check_has_no_loop, convert
 from model_export.keras_backend import KerasBackend
@@ -28,6 +27,25 @@ ARCHITECTURES = {
         cell="lstm", attention="bahdanau", attention_units=3, attention_layer_size=4, tied_embeddings=False
     ),
     "lstm-luong-deep": tiny_config(cell="lstm", attention="luong", encoder_layers=2, decoder_layers=2),
+    "gru-monotonic": tiny_config(cell="gru", attention="bahdanau_monotonic"),
+    "lstm-recursive": tiny_config(cell="lstm", attention={"name": "luong_monotonic", "mode": "recursive"}),
+    "gru-keras": tiny_config(cell="gru", attention={"name": "keras_attention", "use_scale": True}),
+    "gru-user": tiny_config(cell="gru", attention="tests.user_attention:CosineAttention"),
+    "lstm-several": tiny_config(cell="lstm", attention=["luong", "keras_additive_attention", "luong_monotonic"]),
+}
+# Names and last dimensions of memory and state; None where that is the source length.
+BORDERS: dict[str, tuple[dict[str, int], dict[str, int | None]]] = {
+    "gru-bahdanau": ({"memory_keys": 6, "memory_values": 6}, {"hidden_0": 6, "attention_vector": 5}),
+    "lstm-bahdanau": ({"memory_keys": 3, "memory_values": 6}, {"hidden_0": 6, "cell_0": 6, "attention_vector": 4}),
+    "gru-keras": ({"memory_values": 6}, {"hidden_0": 6, "attention_vector": 5}),
+    "gru-monotonic": (
+        {"memory_keys": 6, "memory_values": 6},
+        {"hidden_0": 6, "attention_vector": 5, "alignments": None},
+    ),
+    "lstm-several": (
+        {"memory_keys": 6, "memory_keys_2": 6, "memory_values": 6},
+        {"hidden_0": 6, "cell_0": 6, "attention_vector": 5, "alignments_2": None},
+    ),
 }
 each_architecture = pytest.mark.parametrize("name", ARCHITECTURES)
 
@@ -40,6 +58,7 @@ class ExportedModel:
     def __init__(self, model: Seq2Seq) -> None:
         self.config = model.config
         self.model = model
+        self.tensors = DecoderTensors(model.decoder)
         self.graphs: Graphs = convert(model)
         self.encoder, self.step = (
             onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
@@ -55,10 +74,13 @@ class ExportedModel:
             "forced_ids": forced_ids,
             "num_candidates": np.array([candidates], dtype=np.int64),
             "source_mask": rows.source_mask,
-            "memory_keys": rows.memory[0],
-            "memory_values": rows.memory[1],
+            **dict(zip(self.tensors.memory_names, rows.memory, strict=True)),
+            **dict(zip(self.tensors.state_names, rows.state, strict=True)),
         }
-        return run(self.step, feeds | dict(zip(state_names(self.config), rows.state, strict=True)))
+        return run(self.step, feeds)
+
+    def next_state(self, outputs: Arrays) -> tuple[Any, ...]:
+        return tuple(outputs[f"next_{name}"] for name in self.tensors.state_names)
 
 
 def run(session: onnxruntime.InferenceSession, feeds: Arrays) -> Arrays:
@@ -74,9 +96,9 @@ def exported(name: str) -> ExportedModel:
 def rows_of(exported_model: ExportedModel, outputs: Arrays) -> DecoderRows:
     """The encoder's outputs as the service hands them to the step."""
     return DecoderRows(
-        memory=(outputs["memory_keys"], outputs["memory_values"]),
+        memory=tuple(outputs[name] for name in exported_model.tensors.memory_names),
         source_mask=np.arange(SOURCE_IDS.shape[1]) < SOURCE_LENGTHS[:, None],
-        state=tuple(outputs[f"initial_{name}"] for name in state_names(exported_model.config)),
+        state=tuple(outputs[f"initial_{name}"] for name in exported_model.tensors.state_names),
     )
 
 
@@ -87,7 +109,7 @@ def test_the_encoder_equals_keras(name: str) -> None:
     expected = KerasBackend(model.model).encode(SOURCE_IDS, SOURCE_LENGTHS)
     for array, reference in zip((*rows.memory, *rows.state), (*expected.memory, *expected.state), strict=True):
         np.testing.assert_allclose(array, reference, atol=1e-5)
-    assert (rows.memory[1][~rows.source_mask] == 0).all()
+    assert (rows.memory[-1][~rows.source_mask] == 0).all()
 
 
 @each_architecture
@@ -100,23 +122,29 @@ def test_every_step_equals_keras(name: str) -> None:
         tokens, forced = TARGET_INPUTS[:, position], np.array([2, 0, 10], dtype=np.int32)
         outputs = model.run_step(tokens, rows, forced, 4)
         expected = reference.decode_step(tokens, expected_rows, forced, 4)
-        compare_step(outputs, expected, model.config)
-        rows = DecoderRows(rows.memory, rows.source_mask, next_state(outputs, model.config))
+        compare_step(model, outputs, expected)
+        rows = DecoderRows(rows.memory, rows.source_mask, model.next_state(outputs))
         expected_rows = DecoderRows(expected_rows.memory, expected_rows.source_mask, expected.state)
 
 
-def next_state(outputs: Arrays, config: ModelConfig) -> tuple[Any, ...]:
-    return tuple(outputs[f"next_{name}"] for name in state_names(config))
-
-
-def compare_step(outputs: Arrays, expected: StepOutput, config: ModelConfig) -> None:
+def compare_step(model: ExportedModel, outputs: Arrays, expected: StepOutput) -> None:
     np.testing.assert_array_equal(outputs["candidate_ids"], expected.candidate_ids)
-    for name in ("candidate_log_probs", "forced_log_probs", "attention_weights"):
+    for name in ("candidate_log_probs", "forced_log_probs"):
         np.testing.assert_allclose(outputs[name], getattr(expected, name), atol=1e-5)
-    for array, reference in zip(next_state(outputs, config), expected.state, strict=True):
+    for array, reference in zip(model.next_state(outputs), expected.state, strict=True):
         np.testing.assert_allclose(array, reference, atol=1e-5)
-    np.testing.assert_allclose(outputs["attention_weights"].sum(axis=1), 1.0, atol=1e-6)
-    assert (outputs["attention_weights"][np.arange(5) >= SOURCE_LENGTHS[:, None]] == 0).all()
+    weights = outputs["attention_weights"].reshape(expected.attention_weights.shape)
+    np.testing.assert_allclose(weights, expected.attention_weights, atol=1e-5)
+    padding = np.broadcast_to(np.arange(5) >= SOURCE_LENGTHS[:, None, None], weights.shape)
+    assert (weights[padding] == 0).all()
+    for index, mechanism in enumerate(model.model.decoder.mechanisms):
+        sums = weights[:, index].sum(axis=-1)
+        assert (np.abs(sums - 1) < 1e-6).all() if mechanism.normalized else (sums <= 1 + 1e-6).all()
+
+
+@each_architecture
+def test_no_step_runs_a_loop(name: str) -> None:
+    assert not {node.op_type for node in exported(name).graphs.decoder_step.graph.node} & {"Loop", "Scan", "If"}
 
 
 @each_architecture
@@ -154,36 +182,38 @@ def test_equal_candidates_come_by_id() -> None:
     assert reference.candidate_ids.tolist() == [[1, 3, 5, 10, 0, 2]] * 3
 
 
-@each_architecture
+@pytest.mark.parametrize("name", BORDERS)
 def test_tensors_follow_the_contract(name: str) -> None:
     model = exported(name)
-    config = model.config
-    states = dict.fromkeys(state_names(config), config.units) | {"attention_vector": config.attention_vector_dim}
+    memory, state = BORDERS[name]
     assert {node.name: node.type for node in model.encoder.get_inputs()} == {
         "source_ids": "tensor(int32)",
         "source_lengths": "tensor(int32)",
     }
-    assert widths(model.encoder.get_outputs()) == {
-        "memory_keys": config.key_dim,
-        "memory_values": config.units,
-        **{f"initial_{state}": width for state, width in states.items()},
-    }
-    assert {node.name for node in model.step.get_inputs()} == {
-        *("input_ids", "forced_ids", "num_candidates", "source_mask", "memory_keys", "memory_values"),
-        *states,
+    assert widths(model.encoder.get_outputs()) == memory | {f"initial_{each}": width for each, width in state.items()}
+    assert widths(model.step.get_inputs()) == {
+        **dict.fromkeys(("input_ids", "forced_ids", "source_mask"), None),
+        "num_candidates": 1,
+        **memory,
+        **state,
     }
     assert {node.name: node.type for node in model.step.get_outputs()} == {
         "candidate_ids": "tensor(int32)",
         "candidate_log_probs": "tensor(float)",
         "forced_log_probs": "tensor(float)",
         "attention_weights": "tensor(float)",
-        **{f"next_{state}": "tensor(float)" for state in states},
+        **{f"next_{each}": "tensor(float)" for each in state},
     }
 
 
-def widths(nodes: list[Any]) -> dict[str, int]:
-    """The last dimension of every tensor."""
-    return {node.name: node.shape[-1] for node in nodes}
+def test_several_mechanisms_give_one_array_of_weights() -> None:
+    [shape] = [node.shape for node in exported("lstm-several").step.get_outputs() if node.name == "attention_weights"]
+    assert (len(shape), shape[1]) == (3, 3)  # (rows, mechanisms, source_len)
+
+
+def widths(nodes: list[Any]) -> dict[str, int | None]:
+    """The last dimension of every tensor; None if it varies."""
+    return {node.name: node.shape[-1] if isinstance(node.shape[-1], int) else None for node in nodes}
 
 
 def test_the_vocabulary_size_stands_in_both_graphs() -> None:
@@ -195,11 +225,33 @@ def test_the_vocabulary_size_stands_in_both_graphs() -> None:
 def test_a_graph_that_runs_step_by_step_is_refused(operation: str) -> None:
     node = onnx.helper.make_node(operation, [], ["y"], name="recurrent")
     graph = onnx.helper.make_model(onnx.helper.make_graph([node], "encoder", [], []))
-    with pytest.raises(ValueError, match=f"encoder: node recurrent is a {operation}"):
-        check_has_no_loop(graph)
+    with pytest.raises(ConfigError, match=f"encoder: node recurrent is a {operation}"):
+        check_has_no_loop(graph, "encoder")
 
 
 def test_export_needs_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(ConfigError, match="export needs KERAS_BACKEND=tensorflow, not jax"):
         convert(exported("gru-bahdanau").model)
+
+
+@keras.saving.register_keras_serializable("tests")
+class LoopingAttention(keras.layers.Layer):
+    """Even weights, by a running product that is exported as a loop."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
+        ones = keras.ops.cumprod(keras.ops.cast(mask, values.dtype), axis=1)
+        weights = ones / keras.ops.sum(ones, axis=1, keepdims=True)
+        return keras.ops.sum(weights[:, :, None] * values, axis=1), weights
+
+
+def test_a_loop_is_exported_only_if_the_attention_class_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(attention=f"{__name__}:LoopingAttention")
+    with pytest.raises(ConfigError, match="decoder_step: node .* is a Loop, which is slow: .* set allow_loop = True"):
+        convert(tiny_model(config))
+    monkeypatch.setattr(LoopingAttention, "allow_loop", True, raising=False)
+    graphs = convert(tiny_model(config))
+    assert "Loop" in {node.op_type for node in graphs.decoder_step.graph.node}

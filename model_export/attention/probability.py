@@ -1,0 +1,61 @@
+"""From scores to weights: masked softmax and hardmax over the source positions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import ml_dtypes
+from keras import backend, ops
+
+ROUNDING_STEPS = 64  # units in the last place by which sums of equal numbers may differ; seen: up to 16 of 600 summands
+
+
+def limits(tensor: Any) -> Any:
+    """What the dtype of a tensor can hold: `min`, `tiny` and so on, as of `numpy.finfo`."""
+    return ml_dtypes.finfo(backend.standardize_dtype(tensor.dtype))  # type: ignore[no-untyped-call]
+
+
+def mask_scores(scores: Any, mask: Any) -> Any:
+    """Puts the lowest finite number where `mask` is False, so that the weight there becomes exactly 0.
+
+    Args:
+        scores: (B, S).
+        mask: (B, S) bool, True = real token.
+    """
+    return ops.where(mask, scores, ops.convert_to_tensor(limits(scores).min, dtype=scores.dtype))
+
+
+def softmax(scores: Any) -> Any:
+    """Weights (B, S) that sum to 1."""
+    if scores.shape[-1] == 1:  # nothing to choose; Keras would warn
+        return ops.ones_like(scores)
+    return ops.softmax(scores, axis=-1)
+
+
+def hardmax(scores: Any) -> Any:
+    """All weight on the highest score, the first of equals; (B, S). No gradient passes.
+
+    Scores within rounding of the highest count as equal to it: what is summed in another order at another position,
+    as runtimes do, would else break a tie by chance. (Built without argmax, which Keras on TensorFlow cannot export.)
+    """
+    highest = ops.max(scores, axis=-1, keepdims=True)
+    rounding = ROUNDING_STEPS * float(limits(scores).eps) * ops.maximum(ops.abs(highest), 1.0)
+    best = ops.cast(ops.greater_equal(scores, highest - rounding), "int32")
+    first_best = best * ops.cast(ops.equal(ops.cumsum(best, axis=-1), 1), "int32")
+    return ops.cast(first_best, scores.dtype)
+
+
+PROBABILITY_FUNCTIONS: dict[str, Callable[[Any], Any]] = {"softmax": softmax, "hardmax": hardmax}
+
+
+def probability_function(name: str) -> Callable[[Any], Any]:
+    """The function of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in PROBABILITY_FUNCTIONS:
+        known = ", ".join(PROBABILITY_FUNCTIONS)
+        raise ValueError(f"probability_fn: {name!r} is unknown; known are {known}")
+    return PROBABILITY_FUNCTIONS[name]

@@ -1,0 +1,103 @@
+"""Attention of a whole sequence of queries, for models in Keras's functional style."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from model_export.attention.mechanism import Attended, AttentionMechanism
+from model_export.attention.memory import Memory, refuse_empty_sentences
+from model_export.scan import scan_with_state
+
+Shape = tuple[int | None, ...]
+
+
+@keras.saving.register_keras_serializable("interlinear")
+class SequenceAttention(keras.layers.Layer):
+    """Lets a mechanism attend once per query, in order, over one memory.
+
+        contexts, alignments = SequenceAttention(BahdanauAttention(64))(queries, values)
+
+    Shapes: B batch, T number of queries, Q query depth, S source length, D memory depth, D' context depth.
+
+    Args:
+        mechanism: what attends; its weights become those of this layer.
+        dtype: of computation; None for the mechanism's.
+        **kwargs: Keras's: name, trainable.
+
+    Raises:
+        TypeError: `mechanism` is no attention mechanism.
+    """
+
+    def __init__(self, mechanism: AttentionMechanism, dtype: Any = None, **kwargs: Any) -> None:
+        if not isinstance(mechanism, AttentionMechanism):
+            raise TypeError(f"SequenceAttention: {type(mechanism).__name__} is not an AttentionMechanism")
+        super().__init__(dtype=dtype or mechanism.dtype_policy, **kwargs)
+        self.mechanism = mechanism
+        self.supports_masking = True
+        if keras.backend.backend() == "tensorflow":
+            self.supports_jit = False  # XLA takes no gradients of Keras's scan there
+
+    def build(self, queries_shape: Shape, values_shape: Shape) -> None:
+        """Creates the mechanism's weights."""
+        self.mechanism.build_for(queries_shape[-1], values_shape[-1])
+
+    def call(
+        self, queries: Any, values: Any, mask: Any = None, values_mask: Any = None, training: bool = False
+    ) -> tuple[Any, Any]:
+        """Attends with every query.
+
+        Args:
+            queries: (B, T, Q). Their own Keras mask, if any, passes to the contexts; it changes no number.
+            values: (B, S, D), the memory, finite also at padding.
+            mask: (B, S) bool, True = real, at least one per row; None for the mask that `values` carry.
+            values_mask: that mask; Keras fills it in.
+            training: whether random noise in the mechanism acts.
+
+        Returns:
+            Contexts (B, T, D') and alignments (B, T, S).
+
+        Raises:
+            ValueError: a row of the mask is all False (seen only where values are known, not in a graph).
+        """
+        mask = values_mask if mask is None else mask
+        if mask is not None:
+            mask = ops.cast(mask, "bool")
+            refuse_empty_sentences(mask)
+        memory = self.mechanism.prepare(values, mask)
+
+        def advance(before: Attended, query: Any) -> tuple[Attended, Attended]:
+            attended = self.mechanism.attend(query, memory, before.alignments, training=training)
+            return attended, attended
+
+        _, attended = scan_with_state(
+            advance, self._first(memory), ops.swapaxes(queries, 0, 1), self.mechanism.non_trainable_variables
+        )
+        return ops.swapaxes(attended.context, 0, 1), ops.swapaxes(attended.alignments, 0, 1)
+
+    def _first(self, memory: Memory) -> Attended:
+        """What is before the first query; the context is read by no one, but a scan carries what it returns."""
+        batch_size, _, depth = ops.shape(memory.values)
+        context = ops.zeros((batch_size, self.mechanism.context_depth(depth)), dtype=memory.values.dtype)
+        return Attended(context, self.mechanism.first_alignments(memory))
+
+    def compute_output_shape(self, queries_shape: Shape, values_shape: Shape) -> tuple[Shape, Shape]:
+        """Shapes of contexts and alignments."""
+        batch_and_steps = (queries_shape[0] or values_shape[0], queries_shape[1])
+        depth = self.mechanism.context_depth(values_shape[2] or 0)
+        return (*batch_and_steps, depth), (*batch_and_steps, values_shape[1])
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> tuple[Any, None]:
+        """The queries' mask for the contexts; `previous_mask` is the memory's where one was passed."""
+        return getattr(inputs, "_keras_mask", None), None
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "mechanism": keras.saving.serialize_keras_object(self.mechanism)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> SequenceAttention:
+        """A layer from what `get_config` returned."""
+        return cls(**{**config, "mechanism": keras.saving.deserialize_keras_object(config["mechanism"])})

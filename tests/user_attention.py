@@ -1,0 +1,27 @@
+"""An attention layer as a user writes it, outside this package: cosine similarity with a learned sharpness."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+class CosineAttention(keras.layers.Layer):
+    """Weights by the angle between the projected query and each projected value."""
+
+    def __init__(self, units: int, sharpness: float = 5.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.sharpness_init = sharpness
+        self.query_layer = keras.layers.Dense(units, use_bias=False)
+        self.value_layer = keras.layers.Dense(units, use_bias=False)
+        self.sharpness = self.add_weight(name="sharpness", shape=(), initializer=keras.initializers.Constant(sharpness))
+
+    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
+        """Takes a query (batch, depth), values (batch, source_len, depth) and their mask; gives context and weights."""
+        direction = ops.normalize(self.query_layer(query), axis=-1)[:, None, :]
+        directions = ops.normalize(self.value_layer(values), axis=-1)
+        scores = self.sharpness * ops.sum(direction * directions, axis=-1)  # (batch, source_len)
+        weights = ops.softmax(ops.where(mask, scores, -1e9), axis=-1)
+        return ops.sum(weights[:, :, None] * values, axis=1), weights
