@@ -47,6 +47,8 @@ class Decoder(keras.layers.Layer):
 
     def __init__(self, config: ModelConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if keras.backend.backend() == "tensorflow":
+            self.supports_jit = False  # XLA, which Keras would take on a GPU, has no gradients of Keras's scan there
         self.config = config
         cells = [CELLS[config.cell](config.units, name=f"cell_{index}") for index in range(config.decoder_layers)]
         self._cell = cells[0] if len(cells) == 1 else keras.layers.StackedRNNCells(cells, name="cells")

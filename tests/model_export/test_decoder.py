@@ -101,3 +101,9 @@ def test_noise_of_a_mechanism_acts_in_training_only() -> None:
     np.testing.assert_array_equal(quiet, again)
     assert np.abs(as_numpy(noisy) - as_numpy(quiet)).max() > 1e-3
     assert np.abs(as_numpy(noisy) - as_numpy(other)).max() > 1e-3
+
+
+def test_training_on_tensorflow_leaves_xla_alone() -> None:
+    """On a GPU, Keras compiles with XLA unless a layer says that it cannot be."""
+    assert keras.backend.backend() == "tensorflow"
+    assert not make_decoder(tiny_config()).supports_jit

@@ -18,7 +18,14 @@ from model_export.graphs import Graphs, check_has_no_loop, convert
 from model_export.keras_backend import KerasBackend
 from model_export.seq2seq import Seq2Seq
 from service.decoding.backend import DecoderRows, StepOutput
-from tests.model_export.tiny_models import SOURCE_IDS, SOURCE_LENGTHS, TARGET_INPUTS, tiny_config, tiny_model
+from tests.model_export.tiny_models import (
+    SOURCE_IDS,
+    SOURCE_LENGTHS,
+    SOURCE_MASK,
+    TARGET_INPUTS,
+    tiny_config,
+    tiny_model,
+)
 
 ARCHITECTURES = {
     "gru-bahdanau": tiny_config(cell="gru", attention="bahdanau"),
@@ -93,11 +100,11 @@ def exported(name: str) -> ExportedModel:
     return ExportedModel(tiny_model(ARCHITECTURES[name]))
 
 
-def rows_of(exported_model: ExportedModel, outputs: Arrays) -> DecoderRows:
+def rows_of(exported_model: ExportedModel, outputs: Arrays, source_mask: np.ndarray = SOURCE_MASK) -> DecoderRows:
     """The encoder's outputs as the service hands them to the step."""
     return DecoderRows(
         memory=tuple(outputs[name] for name in exported_model.tensors.memory_names),
-        source_mask=np.arange(SOURCE_IDS.shape[1]) < SOURCE_LENGTHS[:, None],
+        source_mask=source_mask,
         state=tuple(outputs[f"initial_{name}"] for name in exported_model.tensors.state_names),
     )
 
@@ -140,6 +147,27 @@ def compare_step(model: ExportedModel, outputs: Arrays, expected: StepOutput) ->
     for index, mechanism in enumerate(model.model.decoder.mechanisms):
         sums = weights[:, index].sum(axis=-1)
         assert (np.abs(sums - 1) < 1e-6).all() if mechanism.normalized else (sums <= 1 + 1e-6).all()
+
+
+@each_architecture
+def test_more_padding_changes_nothing(name: str) -> None:
+    model = exported(name)
+    padded = np.pad(SOURCE_IDS, ((0, 0), (0, 3)))
+    padded[:, 5:] = 7  # whatever stands there
+    steps = []
+    for source_ids in (SOURCE_IDS, padded):
+        outputs = model.run_encoder(source_ids, SOURCE_LENGTHS)
+        mask = np.arange(source_ids.shape[1]) < SOURCE_LENGTHS[:, None]
+        rows = rows_of(model, outputs, mask)
+        for position in range(2):  # the second step reads what the first has left in the state
+            step = model.run_step(TARGET_INPUTS[:, position], rows, TARGET_INPUTS[:, position], 11)
+            rows = DecoderRows(rows.memory, mask, model.next_state(step))
+        steps.append(step)
+    short, long = steps
+    assert (long["attention_weights"][..., 5:] == 0).all()
+    np.testing.assert_allclose(long["attention_weights"][..., :5], short["attention_weights"], atol=1e-6)
+    for tensor in ("candidate_log_probs", "forced_log_probs", "next_attention_vector"):
+        np.testing.assert_allclose(long[tensor], short[tensor], atol=1e-6)
 
 
 @each_architecture

@@ -118,6 +118,13 @@ def test_training_reaches_the_mechanism(training: bool) -> None:
     assert (np.abs(found - quiet).max() > 0.01) == training
 
 
+def test_on_tensorflow_it_trains_without_xla() -> None:
+    model = functional_model(make("bahdanau"))
+    with pytest.warns(UserWarning, match="doesn't support `jit_compile=True`"):
+        model.compile("sgd", ["mse", "mse"], jit_compile=True)  # as Keras by itself would where there is a GPU
+    model.train_on_batch([QUERIES, VALUES, MASK], [np.zeros((3, STEPS, DEPTH)), np.zeros((3, STEPS, 5))])
+
+
 TRAIN_ELSEWHERE = """
 import sys
 import numpy as np
