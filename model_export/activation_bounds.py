@@ -28,7 +28,8 @@ class ActivationBounds:
 
     Args:
         graph: the fp32 graph.
-        known: bounds of tensors whose producer the rules below cannot see through, such as decoder states.
+        known: bounds of tensors whose producer the rules below cannot see through, such as decoder states. With one of
+            `attention_weights`, their rows are taken to sum to at most 1.
     """
 
     def __init__(self, graph: onnx.GraphProto, known: Mapping[str, float]) -> None:
@@ -84,7 +85,7 @@ class ActivationBounds:
     def _find_attention_producers(self) -> set[str]:
         """Names of the nodes that compute attention weights: one, or one per mechanism."""
         output = self._through(ATTENTION_OUTPUT, RESHAPING)
-        if output is None:
+        if output is None or ATTENTION_OUTPUT not in self._known:
             return set()
         parts = output.input if output.op_type == "Concat" else [ATTENTION_OUTPUT]
         producers = [self._through(part, RESHAPING) for part in parts]

@@ -200,6 +200,8 @@ def _known_names() -> str:
 
 
 def _read_list(value: Any) -> Any:
+    if value is None or value in ([], ()):
+        raise ValueError(f"names no mechanism; names are {_known_names()}")
     return value if isinstance(value, list | tuple) else [value]
 
 

@@ -9,7 +9,14 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from model_export.attention_config import AttentionConfigs, BahdanauConfig, LuongConfig, LuongMonotonicConfig
+from model_export.attention_config import (
+    CUSTOM,
+    MECHANISM_NAMES,
+    AttentionConfigs,
+    BahdanauConfig,
+    LuongConfig,
+    LuongMonotonicConfig,
+)
 from model_export.errors import ConfigError
 from model_export.strict_model import StrictModel
 
@@ -63,15 +70,16 @@ class ModelConfig(StrictModel):
                 f"attention_layer_size: {self.attention_vector_dim} is less than one for each of the "
                 f"{len(self.attention)} attention mechanisms"
             )
-        for attention in self.attention:
+        for index, attention in enumerate(self.attention):
             if isinstance(attention, LuongConfig | LuongMonotonicConfig):
-                self._check_luong(attention.units or self.key_dim)
+                field = f"attention.{index}.units" if attention.units else "attention_units"
+                self._check_luong(field, attention.units or self.key_dim)
         return self
 
-    def _check_luong(self, key_dim: int) -> None:
+    def _check_luong(self, field: str, key_dim: int) -> None:
         if key_dim != self.units:
             raise ValueError(
-                f"attention_units: Luong attention takes the dot product of a query of width units ({self.units}) "
+                f"{field}: Luong attention takes the dot product of a query of width units ({self.units}) "
                 f"and keys of width {key_dim}; make them equal"
             )
 
@@ -206,8 +214,15 @@ def read_config(path: Path) -> ExperimentConfig:
 def describe_first(error: ValidationError) -> str:
     """The first of the problems that validation found, as `field: problem`."""
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"]) or "file"
+    place = first["loc"]
+    kinds = {*MECHANISM_NAMES, CUSTOM}  # behind a mechanism's number stands its kind, which is no field
+    parts = [part for before, part in zip((None, *place), place, strict=False) if not _is_kind(before, part, kinds)]
+    field = ".".join(map(str, parts)) or "file"
     return f"{field}: {first['msg'].removeprefix('Value error, ')}"
+
+
+def _is_kind(before: object, part: object, kinds: set[str]) -> bool:
+    return isinstance(before, int) and part in kinds
 
 
 def _parse(path: Path, text: str) -> Any:

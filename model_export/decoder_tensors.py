@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from model_export.activation_bounds import ATTENTION_OUTPUT
 from model_export.attention import Memory
+from model_export.attention_config import CustomAttentionConfig
 from model_export.decoder import STATES_PER_CELL, Decoder, DecoderState
 
 VALUES = "memory_values"
@@ -30,6 +32,7 @@ class DecoderTensors:
         self._config = decoder.config
         self._has_keys = [mechanism.has_keys for mechanism in decoder.mechanisms]
         self._carries = [mechanism.carries_alignments for mechanism in decoder.mechanisms]
+        self._proven = not any(isinstance(each, CustomAttentionConfig) for each in self._config.attention)
         indices = range(len(decoder.mechanisms))
         self._key_names = [_numbered("memory_keys", index) for index in indices if self._has_keys[index]]
         self._alignment_names = [_numbered("alignments", index) for index in indices if self._carries[index]]
@@ -54,9 +57,14 @@ class DecoderTensors:
         """Absolute bounds of the arrays.
 
         A GRU's state is an average of earlier states and tanh outputs, an LSTM's output a product of a sigmoid and a
-        tanh, the attention vector a tanh; alignments are shares. An LSTM's cell state has no bound, nor have keys.
+        tanh, the attention vector a tanh; alignments are shares, if this package computes them. An LSTM's cell state
+        has no bound, nor have keys.
         """
         bounded = [name for name in self.state_names if not name.startswith("cell")]
+        if self._proven:
+            bounded.append(ATTENTION_OUTPUT)
+        else:
+            bounded = [name for name in bounded if name not in self._alignment_names]
         return {VALUES: 1.0, **dict.fromkeys(bounded, 1.0)}
 
     def flatten_memories(self, memories: Sequence[Memory]) -> list[Any]:

@@ -35,14 +35,14 @@ def convert(model: Seq2Seq) -> Graphs:
     """Converts a model to fp32 graphs that follow the tensor contract of `service.bundle`.
 
     Raises:
-        ConfigError: Keras does not run on TensorFlow, or an attention mechanism runs in a loop and does not say so.
+        ConfigError: Keras does not run on TensorFlow; an attention mechanism runs in a loop and does not say so, or
+            uses an operation that ONNX lacks.
     """
     if keras.backend.backend() != "tensorflow":
         raise ConfigError(f"export needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
     graphs = Graphs(_convert_encoder(model), _convert_decoder_step(model))
     for graph in graphs:
         graph.metadata_props.add(key="vocabulary_size", value=str(model.config.vocabulary_size))
-    check_has_no_loop(graphs.encoder, "encoder")
     if not any(mechanism.allow_loop for mechanism in model.decoder.mechanisms):
         check_has_no_loop(graphs.decoder_step, "decoder_step")
     return graphs
@@ -61,8 +61,8 @@ def check_has_no_loop(graph: onnx.ModelProto, name: str) -> None:
     for node in graph.graph.node:
         if node.op_type in LOOPING_OPERATIONS:
             raise ConfigError(
-                f"{name}: node {node.name} is a {node.op_type}, which is slow: do without keras.ops.scan, "
-                "cumprod and the like, or, in an attention class of your own, set allow_loop = True"
+                f"{name}: node {node.name} is a {node.op_type}, which is slow: do without keras.ops.cumprod, "
+                "while_loop and the like, or, in an attention class of your own, set allow_loop = True"
             )
 
 
@@ -80,7 +80,9 @@ def _convert_encoder(model: Seq2Seq) -> onnx.ModelProto:
         arrays = [*tensors.flatten_memories(memories), *tensors.flatten_state(state)]
         return {name: tf.identity(array) for name, array in zip(names, arrays, strict=True)}
 
-    return _to_onnx(encode, signature, placeholders.handlers())
+    graph = _to_onnx(encode, signature, placeholders.handlers())
+    check_has_no_loop(graph, "encoder")
+    return _checked(graph, "encoder")
 
 
 def _convert_decoder_step(model: Seq2Seq) -> onnx.ModelProto:
@@ -117,7 +119,7 @@ def _convert_decoder_step(model: Seq2Seq) -> onnx.ModelProto:
             name: tf.identity(array) for name, array in zip(names, tensors.flatten_state(after), strict=True)
         }
 
-    return _to_onnx(step, signature, {})
+    return _checked(_to_onnx(step, signature, {}), "decoder_step")
 
 
 def _attention_weights(state: DecoderState) -> tf.Tensor:
@@ -140,9 +142,26 @@ def _decoder_signature(model: Seq2Seq, tensors: DecoderTensors) -> list[tf.Tenso
 
 
 def _to_onnx(function: Any, signature: list[tf.TensorSpec], handlers: dict[str, Any]) -> onnx.ModelProto:
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert, `_checked` names
     traced = tf.function(function, input_signature=signature, autograph=False)
     graph, _ = tf2onnx.convert.from_function(
         traced, input_signature=signature, opset=OPSET, custom_op_handlers=handlers
     )
+    return graph
+
+
+def _checked(graph: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    """Returns a graph of ONNX's own operations.
+
+    Raises:
+        ConfigError: it holds another one.
+    """
+    try:
+        onnx.checker.check_model(graph)
+    except onnx.checker.ValidationError as error:
+        problem = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"{name}: cannot be exported to ONNX: {problem}; an attention class of your own must use operations that "
+            "have a counterpart there"
+        ) from error
     return graph

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+from pydantic import JsonValue
 
 from service.bundle.manifest import Manifest, TrainingData
 
@@ -16,7 +18,8 @@ crosses a word boundary. Output has plain spaces, also before French `! ? ; :`.
 
 ALIGNMENTS = """\
 Alignments are attention weights of the decoder: a by-product of translating, not the work of an aligner. They show
-which source words the model looked at, and they may be wrong where the translation is right.
+which source words the model looked at, and they may be wrong where the translation is right. The primary mechanism's
+are the `alignment` of an answer; those of further mechanisms, if there are any, stand in `other_alignments`.
 """
 
 LIMITS = """\
@@ -37,7 +40,8 @@ def render_model_card(manifest: Manifest) -> str:
             normalization=manifest.tokenizer.normalization, vocabulary_size=manifest.tokenizer.vocabulary_size
         ),
         "## Architecture\n",
-        _table(("setting", "value"), ((key, str(value)) for key, value in manifest.architecture.items())),
+        _table(("setting", "value"), _settings(manifest)),
+        _mechanisms(manifest),
         "## Training\n",
         _table(("setting", "value"), ((key, str(value)) for key, value in manifest.training.config.items())),
         "## Scores\n",
@@ -50,6 +54,34 @@ def render_model_card(manifest: Manifest) -> str:
         LIMITS.format(max_source_tokens=manifest.max_source_tokens),
     ]
     return "\n".join(sections)
+
+
+def _settings(manifest: Manifest) -> Iterator[tuple[str, str]]:
+    """All settings but those of the attention mechanisms, which have a table of their own."""
+    for key, value in manifest.architecture.items():
+        if not (isinstance(value, list) and key == "attention"):
+            yield key, str(value)
+
+
+def _mechanisms(manifest: Manifest) -> str:
+    """The attention mechanisms with their arguments, as far as the manifest knows them."""
+    settings = manifest.architecture.get("attention")
+    arguments = settings if isinstance(settings, list) else [{}] * len(manifest.attention_mechanisms)
+    rows = [
+        (
+            mechanism.name,
+            "primary" if index == 0 else "further",
+            "1" if mechanism.normalized else "at most 1",
+            _arguments(given),
+        )
+        for index, (mechanism, given) in enumerate(zip(manifest.attention_mechanisms, arguments, strict=True))
+    ]
+    return _table(("attention mechanism", "role", "rows sum to", "arguments"), rows)
+
+
+def _arguments(settings: JsonValue) -> str:
+    given = settings if isinstance(settings, dict) else {}
+    return ", ".join(f"{key}: {value}" for key, value in given.items() if key != "name")
 
 
 def _data_lines(sources: Sequence[TrainingData]) -> list[str]:

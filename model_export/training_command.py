@@ -8,10 +8,12 @@ from pathlib import Path
 import keras
 from pydantic import TypeAdapter, ValidationError
 
+from model_export.attention_config import CustomAttentionConfig
 from model_export.batching import BucketedBatches
-from model_export.config import ExperimentConfig, TrainConfig, read_config
+from model_export.config import ExperimentConfig, ModelConfig, TrainConfig, read_config
 from model_export.corpus_readers import Corpus, CorpusFormat, read_pairs
 from model_export.data import EncodedPairs, encode_pairs
+from model_export.decoder import Decoder
 from model_export.errors import ConfigError
 from model_export.run_directory import CONFIG_FILE, DATA_FILE, DataFacts, RunDirectory
 from model_export.seq2seq import Seq2Seq
@@ -29,6 +31,7 @@ def run_training(arguments: Namespace) -> None:
     for option in ("source_language", "target_language"):
         _check_language(option, getattr(arguments, option))
     config = _choose_config(run, arguments)
+    _check_attention(config.model, arguments.config)
     tokenizer = _read_tokenizer(arguments.tokenizer)
     if arguments.resume:
         _check_same_settings(run, config, tokenizer)
@@ -69,6 +72,16 @@ def _choose_config(run: RunDirectory, arguments: Namespace) -> ExperimentConfig:
     except ValidationError as error:
         raise ConfigError(f"--seed: {error.errors()[0]['msg']}") from error
     return config.model_copy(update={"training": training})
+
+
+def _check_attention(config: ModelConfig, path: Path | None) -> None:
+    """Tries attention classes of the user's own before anything is read or written."""
+    if not any(isinstance(attention, CustomAttentionConfig) for attention in config.attention):
+        return
+    try:
+        Decoder(config).build()
+    except ConfigError as error:
+        raise ConfigError(f"{path or 'configuration'}: model.attention: {error}") from error
 
 
 def _read_tokenizer(path: Path | None) -> bytes | None:

@@ -8,6 +8,11 @@ import keras
 from keras import ops
 
 
+def unit_vector(x: Any) -> Any:
+    """`x` scaled to length 1; finite, and with a gradient, where it is 0 (at padding)."""
+    return x / ops.sqrt(ops.sum(ops.square(x), axis=-1, keepdims=True) + 1e-6)
+
+
 class CosineAttention(keras.layers.Layer):
     """Weights by the angle between the projected query and each projected value."""
 
@@ -20,8 +25,8 @@ class CosineAttention(keras.layers.Layer):
 
     def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
         """Takes a query (batch, depth), values (batch, source_len, depth) and their mask; gives context and weights."""
-        direction = ops.normalize(self.query_layer(query), axis=-1)[:, None, :]
-        directions = ops.normalize(self.value_layer(values), axis=-1)
+        direction = unit_vector(self.query_layer(query))[:, None, :]
+        directions = unit_vector(self.value_layer(values))
         scores = self.sharpness * ops.sum(direction * directions, axis=-1)  # (batch, source_len)
         weights = ops.softmax(ops.where(mask, scores, -1e9), axis=-1)
         return ops.sum(weights[:, :, None] * values, axis=1), weights

@@ -32,7 +32,7 @@ class AttentionLayer(Protocol):
     is built, that
 
     - weights are finite, at least 0, and exactly 0 where the mask is False;
-    - each row of weights sums to 1, unless the class attribute `normalized` is False;
+    - each row of weights sums to 1, or to at most 1 if the class attribute `normalized` is False;
     - values where the mask is False, and how many of them follow, change nothing;
     - no sentence's answer depends on the other sentences of the batch;
     - the same call gives the same answer, unless `training` is true.

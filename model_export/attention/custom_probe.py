@@ -113,6 +113,8 @@ class Probe:
                 f"expected rows of weights that sum to 1, found {worst:.4g}; if that is meant, "
                 "set the class attribute normalized = False"
             )
+        if sums.max() > 1 + TOLERANCE:
+            raise self._error(f"expected rows of weights that sum to at most 1, found {sums.max():.4g}")
 
     def _check_what_must_not_matter(self, question: Question, answer: Answer) -> None:
         """Asks again, each time with a change that must leave one sentence's answer as it was."""

@@ -105,5 +105,10 @@ def _verify_references(manifest: Manifest) -> None:
 def _verify_primary_mechanism(manifest: Manifest) -> None:
     primary = manifest.attention_mechanisms[0]
     if primary.normalized != manifest.normalized:
-        problem = f"is {primary.normalized}, and `normalized`, which is about the same mechanism, {manifest.normalized}"
+        found, said = (str(value).lower() for value in (primary.normalized, manifest.normalized))
+        problem = f"is {found}, and `normalized`, which is about the same mechanism, {said}"
         raise BundleError(MANIFEST_FILE, "mechanisms.0.normalized", problem)
+    named = manifest.architecture.get("attention_mechanism", primary.name)
+    if primary.name != named:
+        problem = f"is {primary.name}, and `architecture.attention_mechanism`, which is the same mechanism, {named}"
+        raise BundleError(MANIFEST_FILE, "mechanisms.0.name", problem)

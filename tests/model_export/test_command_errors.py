@@ -57,6 +57,26 @@ def test_a_missing_keras_backend_is_not_looked_for_in_the_extra(
     assert fail(capsys, "split", "x.tsv", "--output", "y") == "jax is not installed; run: pip install 'jax'"
 
 
+# --- Attention classes of one's own -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("nowhere_at_all:Attention", "module nowhere_at_all"),
+        ("tests.model_export.attention.own_layers:IgnoringMask", "expected weights of exactly 0 where mask is False"),
+    ],
+)
+def test_an_attention_class_that_cannot_be_used_is_named_before_any_work(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, problem: str
+) -> None:
+    config = tmp_path / "own.yaml"
+    config.write_text(f"model: {{units: 8, embedding_dim: 8, attention: {name!r}}}", encoding="utf-8")
+    shown = fail(capsys, *train(pairs, tmp_path / "run", "--config", str(config)))
+    assert shown.startswith(f"{config}: model.attention: attention {name}: {problem}")
+    assert not (tmp_path / "run").exists()
+
+
 # --- Options of a new run ---------------------------------------------------------------------------------------
 
 

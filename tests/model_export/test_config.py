@@ -85,6 +85,8 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path, name: str) -> None:
         ("training: {learning_rate: fast}", "training.learning_rate"),
         ("model: {cell: rnn}", "model.cell"),
         ("model: {attention: bahdanaw}", "model.attention.0"),
+        ("model: {attention: [luong, {name: bahdanau_monotonic, mode: soft}]}", "model.attention.1.mode"),
+        ("model: {attention: []}", "model.attention"),
         ("model: {dropout: 1.0}", "model.dropout"),
         ("parity: {int8_min_identical: 90}", "parity.int8_min_identical"),
         ("trainin: {epochs: 3}", "trainin"),
@@ -133,7 +135,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ({"units": 8, "attention": "luong", "attention_units": 6}, r"width units \(8\) and keys of width 6"),
         (
             {"units": 8, "attention": ["bahdanau", {"name": "luong_monotonic", "units": 4}]},
-            r"width units \(8\) and keys of width 4",
+            r"attention.1.units: Luong attention .* width units \(8\) and keys of width 4",
         ),
         ({"embedding_dim": 2, "attention": ["bahdanau"] * 3}, "2 is less than one for each of the 3 attention"),
     ],

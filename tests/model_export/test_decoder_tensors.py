@@ -50,4 +50,11 @@ def test_taking_apart_undoes_putting_together() -> None:
 
 def test_what_is_bounded_by_construction_has_its_bound() -> None:
     found = tensors({"cell": "lstm", "attention": "luong_monotonic"})
-    assert found.bounds == dict.fromkeys(["memory_values", "hidden_0", "attention_vector", "alignments"], 1.0)
+    assert found.bounds == dict.fromkeys(
+        ["memory_values", "hidden_0", "attention_vector", "alignments", "attention_weights"], 1.0
+    )
+
+
+def test_nothing_is_taken_for_granted_of_a_layer_of_ones_own() -> None:
+    found = tensors({"attention": ["tests.user_attention:CosineAttention", "luong_monotonic"]})
+    assert found.bounds.keys() == {"memory_values", "hidden_0", "attention_vector"}

@@ -113,11 +113,11 @@ def test_only_states_that_cannot_grow_are_bounded() -> None:
         DecoderTensors(Decoder(tiny_config(**changes))) for changes in ({"decoder_layers": 2}, {"cell": "lstm"})
     )
     assert activation_bounds(gru).keys() == {
-        "memory_values",
+        *("memory_values", "attention_weights"),
         *("hidden_0", "next_hidden_0", "hidden_1", "next_hidden_1", "attention_vector", "next_attention_vector"),
     }
     assert activation_bounds(lstm).keys() == {
-        "memory_values",
+        *("memory_values", "attention_weights"),
         *("hidden_0", "next_hidden_0", "attention_vector", "next_attention_vector"),
     }
 

@@ -283,3 +283,19 @@ def test_a_loop_is_exported_only_if_the_attention_class_allows_it(monkeypatch: p
     monkeypatch.setattr(LoopingAttention, "allow_loop", True, raising=False)
     graphs = convert(tiny_model(config))
     assert "Loop" in {node.op_type for node in graphs.decoder_step.graph.node}
+
+
+@keras.saving.register_keras_serializable("tests")
+class UnexportableAttention(LoopingAttention):
+    """Uses a function that ONNX lacks."""
+
+    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
+        context, weights = super().call(query, values, mask)
+        return keras.ops.erfinv(keras.ops.tanh(context)), weights
+
+
+def test_an_operation_that_onnx_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tiny_config(attention=f"{__name__}:UnexportableAttention")
+    monkeypatch.setattr(LoopingAttention, "allow_loop", True, raising=False)
+    with pytest.raises(ConfigError, match="decoder_step: cannot be exported to ONNX: No Op registered for Erfinv"):
+        convert(tiny_model(config))

@@ -62,6 +62,20 @@ def test_settings_are_listed(setting: list[str]) -> None:
     assert setting in table_rows(render_model_card(manifest()))
 
 
+def test_every_mechanism_has_a_row_with_its_arguments() -> None:
+    settings = [{"name": "luong", "scale": True}, {"name": "luong_monotonic", "mode": "hard", "units": 8}]
+    mechanisms = [{"name": "luong", "normalized": True}, {"name": "luong_monotonic", "normalized": False}]
+    architecture = {"cell": "gru", "attention": settings, "attention_mechanism": "luong"}
+    rows = table_rows(render_model_card(manifest(architecture=architecture, mechanisms=mechanisms)))
+    assert ["luong", "primary", "1", "scale: True"] in rows
+    assert ["luong_monotonic", "further", "at most 1", "mode: hard, units: 8"] in rows
+    assert "attention" not in [row[0] for row in rows]
+
+
+def test_the_mechanism_of_an_older_bundle_has_a_row_too() -> None:
+    assert ["luong", "primary", "1", ""] in table_rows(render_model_card(manifest()))
+
+
 def test_scores_come_with_all_that_is_needed_to_measure_them_again() -> None:
     rows = table_rows(render_model_card(manifest(scores=[SCORE])))
     [row] = [row for row in rows if row[0] == "BLEU"]

@@ -52,7 +52,8 @@ class SigmoidAttention(ProjectedAttention):
     allow_loop = True
 
     def weigh(self, scores: Any, mask: Any) -> Any:
-        return ops.where(mask, ops.sigmoid(scores), 0.0)
+        chances = ops.where(mask, ops.sigmoid(scores), 0.0)
+        return chances / ops.sum(ops.cast(mask, scores.dtype), axis=-1, keepdims=True)
 
 
 class KeywordMask(ProjectedAttention):
@@ -178,3 +179,10 @@ class LastPosition(LastToken):
     def align(self, query: Any, memory: Memory, previous: Any, training: bool = False) -> Any:
         ones = ops.ones_like(memory.values[:, :, 0])
         return ops.concatenate([ops.zeros_like(ones[:, 1:]), ones[:, :1]], axis=1)
+
+
+class GenerousSigmoid(SigmoidAttention):
+    """Rows sum to more than 1."""
+
+    def weigh(self, scores: Any, mask: Any) -> Any:
+        return ops.where(mask, 0.5 + 0.5 * ops.sigmoid(scores), 0.0)

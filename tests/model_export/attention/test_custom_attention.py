@@ -232,6 +232,7 @@ def test_a_class_that_cannot_be_used_is_refused(class_name: str, problem: str) -
         ("NegativeWeights", "expected weights of at least 0, found -"),
         ("NotANumber", "expected finite numbers, found NaN or infinity"),
         ("UnannouncedSigmoid", "expected rows of weights that sum to 1, found .*normalized = False"),
+        ("GenerousSigmoid", r"expected rows of weights that sum to at most 1, found [2-5]"),
         ("MaskByMultiplication", "expected values at padding to change nothing, found context that differs by"),
         ("MeanOfEverything", "expected the amount of padding to change nothing, found context that differs by"),
         ("AcrossTheBatch", "expected a sentence's answer not to depend on the sentences beside it, found context"),

@@ -1,0 +1,48 @@
+"""Contexts of any mechanism of this package are bounded by the values they average, so their products run in 8 bits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from model_export.decoder_tensors import DecoderTensors
+from model_export.export import activation_bounds
+from model_export.graphs import convert
+from model_export.quantization import quantize
+from tests.model_export.tiny_models import tiny_config, tiny_model
+
+# In every step: the cell's two kernels (the first in parts where bounds differ), the query's projection, the attention
+# layer, the output layer.
+PRODUCTS = {
+    "bahdanau": 5,
+    "bahdanau_monotonic": 5,
+    "luong_monotonic": 4,  # projects no query
+    "keras_attention": 4,
+}
+
+
+def integer_products(attention: Any) -> int:
+    """How many products of the decoder step are computed in 8 bits."""
+    model = tiny_model(tiny_config(attention=attention))
+    bounds = activation_bounds(DecoderTensors(model.decoder))
+    step = quantize(convert(model).decoder_step, bounds)
+    return Counter(node.op_type for node in step.graph.node)["MatMulInteger"]
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_products_with_the_context_are_computed_in_8_bits(name: str) -> None:
+    plain = integer_products("bahdanau")
+    assert integer_products(name) - plain == PRODUCTS[name] - PRODUCTS["bahdanau"]
+
+
+def test_each_of_several_contexts_is_bounded() -> None:
+    """Beside one mechanism's five products: the second one's query projection and attention layer."""
+    assert integer_products(["bahdanau", "bahdanau_monotonic"]) == integer_products("bahdanau") + 2
+
+
+def test_the_context_of_a_layer_of_ones_own_is_not_taken_to_be_bounded() -> None:
+    """It projects query and values, two products more, and the attention layer's product stays in fp32, one less."""
+    own, bounded = integer_products("tests.user_attention:CosineAttention"), integer_products("keras_attention")
+    assert own == bounded + 2 - 1
