@@ -6,7 +6,7 @@ All character ranges are half-open and count Unicode code points of the caller's
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ import numpy.typing as npt
 IntArray: TypeAlias = npt.NDArray[np.int32]
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
+
+SearchMode: TypeAlias = Literal["default", "tfa"]
+"""Whose semantics search has: the service's own, or those of TensorFlow Addons (see `service.decoding.tfa`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +61,22 @@ class Mechanism:
 class DecodingOptions:
     """How one sentence is to be decoded. Lengths count target tokens, end of sentence included.
 
-    `max_decoding_length=None` lets the translator derive a limit from the source length.
-    `length_penalty` is the exponent of Wu et al. 2016 (arXiv:1609.08144), equation 14;
-    `coverage_penalty` the weight beta there.
+    Attributes:
+        beam_size: hypotheses kept at every step; 1 is greedy search.
+        num_hypotheses: how many are wanted, best first; with sampling, how many samples are drawn.
+        length_penalty: the exponent of Wu et al. 2016 (arXiv:1609.08144), equation 14.
+        coverage_penalty: the weight beta there.
+        max_decoding_length: None lets the translator derive a limit from the source length.
+        min_decoding_length: no sentence ends before.
+        repetition_penalty: what the log-probability of tokens that are there already is multiplied by; 1 for none.
+        no_repeat_ngram_size: no sequence of so many tokens comes twice; 0 allows all.
+        suppressed_tokens: tokens (pieces, as answers show them) that are never produced.
+        sampling_top_k: draws each token from so many of the best, in place of a search; 0 for none.
+        sampling_temperature: divides the log-probabilities that are drawn from; the greater, the more evenly.
+        seed: of the draws. Samples depend on it and on the sentence, on nothing else in the batch.
+        num_alternatives: how many of the model's best tokens to name at every target position.
+        replace_unknowns: lets the unknown token be produced; the source word that it attends to takes its place.
+        search_mode: `tfa` searches as TensorFlow Addons does.
     """
 
     beam_size: int = 4
@@ -69,15 +85,46 @@ class DecodingOptions:
     coverage_penalty: float = 0.0
     max_decoding_length: int | None = None
     min_decoding_length: int = 0
+    repetition_penalty: float = 1.0
+    no_repeat_ngram_size: int = 0
+    suppressed_tokens: tuple[str, ...] = ()
+    sampling_top_k: int = 0
+    sampling_temperature: float = 1.0
+    seed: int = 0
+    num_alternatives: int = 0
+    replace_unknowns: bool = False
+    search_mode: SearchMode = "default"
+
+    @property
+    def rows(self) -> int:
+        """Decoder rows that a sentence may need at a time."""
+        return self.num_hypotheses if self.sampling_top_k else self.beam_size
 
 
 @dataclass(frozen=True, slots=True)
 class DecodingJob:
-    """One sentence to decode: `source_ids` ends with the end-of-sentence id; `prefix_ids` are forced first."""
+    """One sentence to decode: `source_ids` ends with the end-of-sentence id; `prefix_ids` are forced first.
+
+    `suppressed_ids` are the ids of the options' `suppressed_tokens`.
+    """
 
     source_ids: tuple[int, ...]
     options: DecodingOptions
     prefix_ids: tuple[int, ...] = ()
+    suppressed_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """What the model held best at each position of a hypothesis, whatever was chosen there.
+
+    Attributes:
+        ids: int32 (target_len, alternatives), best first.
+        log_probs: float32, likewise; over the whole vocabulary, before any option changes them.
+    """
+
+    ids: IntArray
+    log_probs: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +135,13 @@ class Hypothesis:
         target_ids: tokens after the start token, the end-of-sentence id included if it was produced.
         token_log_probs: natural log-probability of each of `target_ids`, float32 (target_len,).
         log_prob: their sum, raw.
-        score: `log_prob` divided by the length penalty, plus the coverage penalty; what hypotheses are ranked by.
+        score: `log_prob`, after the repetition penalty, divided by the length penalty, plus the coverage penalty; what
+            hypotheses are ranked by.
         attention: float32 (target_len, source_len) of the primary mechanism; row t belongs to the step that produced
             token t.
         finished: whether the end-of-sentence token was produced (False: cut at the length limit).
         other_attentions: likewise of the model's other mechanisms, in their order; empty where it has one.
+        alternatives: what else the model held likely, if the job asks for it.
     """
 
     target_ids: tuple[int, ...]
@@ -102,6 +151,7 @@ class Hypothesis:
     attention: FloatArray
     finished: bool
     other_attentions: tuple[FloatArray, ...] = ()
+    alternatives: Alternatives | None = None
 
 
 @dataclass(frozen=True, slots=True)

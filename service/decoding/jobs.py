@@ -1,15 +1,14 @@
-"""Decoding jobs as search reads them: checked one by one, then laid out as one array per option."""
+"""Decoding jobs as search reads them: checked one by one, then one row of a table each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from service.decoding.history import IndexArray
-from service.domain import DecodingJob, IntArray, SpecialIds
+from service.domain import DecodingJob, DecodingOptions, IntArray
 from service.errors import InvalidRequestError
 
 # A translation is rarely longer than this; a model that loops must stop somewhere.
@@ -18,6 +17,42 @@ LENGTH_MARGIN = 10
 
 MAX_PENALTY = 10.0
 """Largest weight of the length and coverage penalties: beyond it the score says nothing of the translation."""
+
+MAX_SAMPLING_TOP_K = 100
+MAX_TEMPERATURE = 10.0
+MIN_TEMPERATURE = 0.01
+MAX_ALTERNATIVES = 10
+MAX_SUPPRESSED = 100
+MAX_SEED = 2**53 - 1
+"""The largest integer that JSON readers everywhere keep exactly."""
+
+TFA_OPTIONS: Final = frozenset(
+    ("beam_size", "num_hypotheses", "length_penalty", "coverage_penalty", "max_decoding_length", "search_mode")
+)
+"""What the search of TensorFlow Addons knows."""
+
+JobTable: TypeAlias = npt.NDArray[Any]
+"""A structured array with the fields of `JOB`."""
+
+JOB: Final = np.dtype(
+    [
+        ("sentence", np.int64),
+        ("start", np.int64),  # the number of its first step
+        ("source_length", np.int64),
+        ("min_length", np.int64),  # target tokens, end of sentence included, as in `max_length`
+        ("max_length", np.int64),
+        ("prefix_length", np.int64),
+        ("length_penalty", np.float64),
+        ("coverage_penalty", np.float64),
+        ("repetition_penalty", np.float64),
+        ("no_repeat_ngram_size", np.int64),
+        ("sampling_top_k", np.int64),
+        ("sampling_temperature", np.float64),
+        ("num_hypotheses", np.int64),
+        ("num_alternatives", np.int64),
+        ("ban", np.int64),  # row of the table of banned tokens
+    ]
+)
 
 
 def default_length_limit(source_length: int) -> int:
@@ -31,70 +66,96 @@ def length_limit(job: DecodingJob) -> int:
     return default_length_limit(len(job.source_ids)) if limit is None else limit
 
 
+def check_options(options: DecodingOptions) -> None:
+    """Refuses options that are out of their range or contradict each other.
+
+    Raises:
+        InvalidRequestError: names the field.
+    """
+    sampling, beam = options.sampling_top_k > 0, options.beam_size
+    hypotheses, temperature = options.num_hypotheses, options.sampling_temperature
+    rules = (
+        ("beam_size", beam >= 1, "must be at least 1"),
+        ("beam_size", beam == 1 or not sampling, "must be 1 with sampling_top_k: samples are drawn, not searched"),
+        ("num_hypotheses", hypotheses >= 1, "must be at least 1"),
+        ("num_hypotheses", hypotheses <= beam or sampling, f"must be at most beam_size, {beam}, without sampling"),
+        ("min_decoding_length", options.min_decoding_length >= 0, "must be at least 0"),
+        ("length_penalty", 0 <= options.length_penalty <= MAX_PENALTY, f"must be between 0 and {MAX_PENALTY}"),
+        ("coverage_penalty", 0 <= options.coverage_penalty <= MAX_PENALTY, f"must be between 0 and {MAX_PENALTY}"),
+        ("repetition_penalty", 1 <= options.repetition_penalty <= MAX_PENALTY, f"must be between 1 and {MAX_PENALTY}"),
+        ("no_repeat_ngram_size", options.no_repeat_ngram_size >= 0, "must be at least 0"),
+        ("suppressed_tokens", len(options.suppressed_tokens) <= MAX_SUPPRESSED, f"at most {MAX_SUPPRESSED} are taken"),
+        ("sampling_top_k", 0 <= options.sampling_top_k <= MAX_SAMPLING_TOP_K, f"must be 0 to {MAX_SAMPLING_TOP_K}"),
+        (
+            "sampling_temperature",
+            MIN_TEMPERATURE <= temperature <= MAX_TEMPERATURE,
+            f"must be between {MIN_TEMPERATURE} and {MAX_TEMPERATURE}",
+        ),
+        ("sampling_temperature", temperature == 1 or sampling, "has no meaning without sampling_top_k"),
+        ("seed", 0 <= options.seed <= MAX_SEED, f"must be between 0 and {MAX_SEED}"),
+        ("num_alternatives", 0 <= options.num_alternatives <= MAX_ALTERNATIVES, f"must be 0 to {MAX_ALTERNATIVES}"),
+    )
+    _refuse_broken(rules)
+    if options.search_mode == "tfa":
+        _check_tfa(options)
+
+
 def check_job(job: DecodingJob, vocabulary_size: int) -> None:
     """Refuses a job that search could not run, before it meets others in a batch.
 
     Raises:
         InvalidRequestError: names the field.
     """
-    options = job.options
+    check_options(job.options)
     limit = length_limit(job)
     vocabulary = range(vocabulary_size)
     rules = (
         ("source_ids", len(job.source_ids) >= 1, "must not be empty"),
         ("source_ids", all(i in vocabulary for i in job.source_ids), "ids must be in the vocabulary"),
         ("target_prefix", all(i in vocabulary for i in job.prefix_ids), "ids must be in the vocabulary"),
-        ("beam_size", options.beam_size >= 1, "must be at least 1"),
-        ("num_hypotheses", 1 <= options.num_hypotheses <= options.beam_size, "must be between 1 and beam_size"),
+        ("suppressed_tokens", all(i in vocabulary for i in job.suppressed_ids), "ids must be in the vocabulary"),
         ("max_decoding_length", limit >= 1, "must be at least 1"),
-        ("min_decoding_length", options.min_decoding_length <= limit, f"must be at most the maximum length, {limit}"),
-        ("min_decoding_length", options.min_decoding_length >= 0, "must be at least 0"),
+        ("min_decoding_length", job.options.min_decoding_length <= limit, f"must be at most the maximum, {limit}"),
         ("target_prefix", len(job.prefix_ids) < limit, f"must be shorter than the maximum length, {limit} tokens"),
-        ("length_penalty", 0 <= options.length_penalty <= MAX_PENALTY, f"must be between 0 and {MAX_PENALTY}"),
-        ("coverage_penalty", 0 <= options.coverage_penalty <= MAX_PENALTY, f"must be between 0 and {MAX_PENALTY}"),
+        ("target_prefix", not job.prefix_ids or job.options.search_mode != "tfa", "is unknown to search_mode tfa"),
     )
+    _refuse_broken(rules)
+
+
+def _check_tfa(options: DecodingOptions) -> None:
+    """Refuses what the search of TensorFlow Addons does not know."""
+    defaults = DecodingOptions()
+    for field in DecodingOptions.__dataclass_fields__:
+        if field not in TFA_OPTIONS and getattr(options, field) != getattr(defaults, field):
+            raise InvalidRequestError(f"{field}: is unknown to search_mode tfa", field)
+
+
+def _refuse_broken(rules: Sequence[tuple[str, bool, str]]) -> None:
     for field, holds, problem in rules:
         if not holds:
             raise InvalidRequestError(f"{field}: {problem}", field)
 
 
-@dataclass(frozen=True, slots=True)
-class JobArrays:
-    """What search needs of its jobs, one entry per sentence.
-
-    Attributes:
-        sentences: (sentences,), each sentence's index in the batch as it was submitted.
-        length_penalty, coverage_penalty: (sentences,) float64.
-        min_length, max_length: (sentences,), in target tokens, end of sentence included.
-        prefix_ids: (sentences, longest prefix), padded.
-        prefix_lengths: (sentences,).
-    """
-
-    sentences: IndexArray
-    length_penalty: npt.NDArray[np.float64]
-    coverage_penalty: npt.NDArray[np.float64]
-    min_length: IndexArray
-    max_length: IndexArray
-    prefix_ids: IndexArray
-    prefix_lengths: IndexArray
-
-    @classmethod
-    def from_jobs(cls, jobs: Sequence[DecodingJob], ids: SpecialIds) -> JobArrays:
-        """Lays out `jobs` in their order."""
-        prefix_lengths = np.array([len(job.prefix_ids) for job in jobs], dtype=np.int64)
-        return cls(
-            sentences=np.arange(len(jobs), dtype=np.int64),
-            length_penalty=np.array([job.options.length_penalty for job in jobs], dtype=np.float64),
-            coverage_penalty=np.array([job.options.coverage_penalty for job in jobs], dtype=np.float64),
-            min_length=np.array([job.options.min_decoding_length for job in jobs], dtype=np.int64),
-            max_length=np.array([length_limit(job) for job in jobs], dtype=np.int64),
-            prefix_ids=pad([job.prefix_ids for job in jobs], ids.pad).astype(np.int64),
-            prefix_lengths=prefix_lengths,
-        )
-
-    def select(self, keep: npt.NDArray[np.bool_]) -> JobArrays:
-        """The sentences where `keep` (sentences,) is True."""
-        return JobArrays(*(getattr(self, field.name)[keep] for field in fields(self)))
+def tabulate(job: DecodingJob, sentence: int, start: int, ban: int) -> tuple[Any, ...]:
+    """The job as a row of a `JobTable`; the arguments are fields of it that are not the job's own."""
+    options = job.options
+    return (
+        sentence,
+        start,
+        len(job.source_ids),
+        options.min_decoding_length,
+        length_limit(job),
+        len(job.prefix_ids),
+        options.length_penalty,
+        options.coverage_penalty,
+        options.repetition_penalty,
+        options.no_repeat_ngram_size,
+        options.sampling_top_k,
+        options.sampling_temperature,
+        options.num_hypotheses,
+        options.num_alternatives,
+        ban,
+    )
 
 
 def pad(sequences: Sequence[Sequence[int]], padding: int) -> IntArray:

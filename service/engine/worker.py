@@ -76,8 +76,8 @@ class Worker:
             self.work_done.live_rows = 0
 
     def _search(self, batch: list[Ticket]) -> None:
-        waiting = dict(enumerate(batch))
-        search = SearchBatch(self._backend, [ticket.job for ticket in batch], self._special_ids)
+        search = SearchBatch(self._backend, self._special_ids)
+        waiting = dict(zip(search.admit([ticket.job for ticket in batch]), batch, strict=True))
         while waiting:
             for sentence in [sentence for sentence, ticket in waiting.items() if not ticket.is_open]:
                 search.drop(sentence)
@@ -87,8 +87,10 @@ class Worker:
             self.work_done.live_rows = search.live_rows
             done = search.step()
             self.work_done.steps += 1
-            for sentence in done:
-                self._answer(waiting.pop(sentence), search.result(sentence))
+            for sentence, outcome in done.items():
+                if isinstance(outcome, DecodingError):
+                    raise outcome
+                self._answer(waiting.pop(sentence), outcome)
 
     def _answer(self, ticket: Ticket, hypotheses: Hypotheses) -> None:
         self.work_done.sentences += 1

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from service.decoding.search import SearchBatch, decode
+from service.domain import Hypothesis
 from service.errors import DecodingError
 from tests.service.scripted_backend import (
     GARDEN_PATH,
@@ -47,6 +48,14 @@ def all_targets(model: Model, source: str, limit: int) -> dict[str, float]:
         complete |= {target: value for target, value in grown.items() if target.endswith(".")}
         open_targets = {target: value for target, value in grown.items() if not target.endswith(".")}
     return complete | open_targets
+
+
+def run_to_the_end(batch: SearchBatch) -> dict[int, tuple[Hypothesis, ...]]:
+    """Steps until every sentence is done."""
+    outcomes: dict[int, tuple[Hypothesis, ...]] = {}
+    while len(batch):
+        outcomes.update(batch.step())  # type: ignore[arg-type]
+    return outcomes
 
 
 def test_greedy_follows_the_most_probable_token() -> None:
@@ -142,39 +151,37 @@ def test_batched_equals_single_and_padding_changes_nothing(beam_size: int) -> No
 def test_dropping_a_sentence_leaves_the_others_unchanged(beam_size: int, steps_before: int) -> None:
     model = random_model(".abcdef", seed=9)
     jobs = [make_job(source, beam_size=beam_size, min_decoding_length=5) for source in ("uv", "wxyz", "x")]
-    batch = SearchBatch(ScriptedBackend(model), jobs, IDS)
+    batch = SearchBatch(ScriptedBackend(model), IDS)
+    numbers = batch.admit(jobs)
     for _ in range(steps_before):
-        assert batch.step() == ()
+        assert batch.step() == {}
     rows = batch.live_rows
-    batch.drop(1)
+    batch.drop(numbers[1])
     assert batch.live_rows < rows
-    done: set[int] = set()
-    while not batch.finished:
-        done |= set(batch.step())
-    assert done == {0, 2}
+    outcomes = run_to_the_end(batch)
+    assert outcomes.keys() == {numbers[0], numbers[2]}
     undisturbed = decode(ScriptedBackend(model), jobs, IDS)
-    assert_same(batch.result(0), undisturbed[0])
-    assert_same(batch.result(2), undisturbed[2])
-    with pytest.raises(KeyError):
-        batch.result(1)
+    assert_same(outcomes[numbers[0]], undisturbed[0])
+    assert_same(outcomes[numbers[2]], undisturbed[2])
 
 
 def test_dropping_every_sentence_finishes_the_batch() -> None:
-    batch = SearchBatch(ScriptedBackend(copying), [make_job("ab"), make_job("c")], IDS)
-    batch.drop(0)
-    batch.drop(1)
-    assert batch.finished
-    assert batch.step() == ()
+    batch = SearchBatch(ScriptedBackend(copying), IDS)
+    for number in batch.admit([make_job("ab"), make_job("c")]):
+        batch.drop(number)
+    assert (len(batch), batch.live_rows) == (0, 0)
+    assert batch.step() == {}
 
 
 def test_done_sentences_are_reported_at_once_and_leave_the_batch() -> None:
     backend = ScriptedBackend(copying)
-    batch = SearchBatch(backend, [make_job("abc"), make_job("a"), make_job("ab")], IDS)
-    assert [batch.step() for _ in range(4)] == [(), (1,), (2,), (0,)]
+    batch = SearchBatch(backend, IDS)
+    numbers = batch.admit([make_job("abc"), make_job("a"), make_job("ab")])
+    steps = [batch.step() for _ in range(4)]
+    assert [list(outcomes) for outcomes in steps] == [[], [numbers[1]], [numbers[2]], [numbers[0]]]
     assert backend.rows_per_step == [3, 3, 2, 1]
-    assert texts(batch.result(1)) == ["a."]
-    batch.drop(1)  # done already: nothing to forget
-    assert texts(batch.result(1)) == ["a."]
+    assert texts(steps[1][numbers[1]]) == ["a."]  # type: ignore[arg-type]
+    batch.drop(numbers[1])  # done already: nothing to forget
 
 
 def test_hypotheses_are_ordered_by_score_and_all_different() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from service.decoding.backend import DecoderRows
-from service.decoding.search import SearchBatch, decode
+from service.decoding.search import decode
 from service.domain import DecodingJob, DecodingOptions, IntArray
 from service.errors import InvalidRequestError
 from tests.service.scripted_backend import (
@@ -84,13 +84,6 @@ def test_padding_start_and_unknown_are_never_produced(beam_size: int) -> None:
     assert hypotheses[0].log_prob == pytest.approx(math.log(0.02))
 
 
-def test_jobs_of_different_beam_sizes_do_not_mix() -> None:
-    with pytest.raises(ValueError, match="beam size"):
-        SearchBatch(ScriptedBackend(copying), [make_job("a"), make_job("a", beam_size=2)], IDS)
-    with pytest.raises(ValueError, match="beam size"):
-        SearchBatch(ScriptedBackend(copying), [], IDS)
-
-
 @pytest.mark.parametrize(
     ("options", "field"),
     [
@@ -108,7 +101,7 @@ def test_jobs_of_different_beam_sizes_do_not_mix() -> None:
 )
 def test_a_job_that_cannot_be_decoded_names_its_field(options: dict[str, float], field: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        SearchBatch(ScriptedBackend(copying), [make_job("a", **options)], IDS)
+        decode(ScriptedBackend(copying), [make_job("a", **options)], IDS)
     assert caught.value.field == field
 
 
@@ -119,7 +112,7 @@ def test_a_sentence_of_no_tokens_is_refused_before_the_model_sees_it() -> None:
 
     empty = DecodingJob((), DecodingOptions(beam_size=1))
     with pytest.raises(InvalidRequestError, match="source_ids: must not be empty") as caught:
-        SearchBatch(UntouchedBackend(copying), [make_job("a"), empty], IDS)
+        decode(UntouchedBackend(copying), [make_job("a"), empty], IDS)
     assert caught.value.field == "source_ids"
 
 
@@ -127,4 +120,4 @@ def test_a_prefix_that_leaves_no_room_or_is_no_token_is_refused() -> None:
     for prefix in ("abc", "z"):
         job = make_job("a", prefix=prefix, max_decoding_length=3)
         with pytest.raises(InvalidRequestError):
-            SearchBatch(ScriptedBackend(copying, vocabulary_size=20), [job], IDS)
+            decode(ScriptedBackend(copying, vocabulary_size=20), [job], IDS)

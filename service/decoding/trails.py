@@ -1,0 +1,100 @@
+"""What hypotheses have behind them: their tokens, and where the attention of each token is kept.
+
+A hypothesis carries its tokens with it, as one row of a structured array; a beam that takes over another's beginning
+copies that row. Attention is too large for that: it stays in the log of the steps, and tokens know their row in it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from service.decoding.backend import StepOutput
+from service.domain import FloatArray, IntArray
+
+TRAIL: Final = np.dtype([("token", np.int32), ("row", np.int32), ("log_prob", np.float64)])
+"""One token of a hypothesis: its id, the decoder row that produced it, its natural log-probability."""
+
+TrailArray: TypeAlias = npt.NDArray[Any]
+"""A structured array of `TRAIL`, (..., tokens)."""
+
+_COLUMNS_AT_ONCE: Final = 32
+
+
+def empty_trails(shape: tuple[int, ...]) -> TrailArray:
+    """Trails without tokens, (*shape, room for some tokens)."""
+    return np.zeros((*shape, _COLUMNS_AT_ONCE), dtype=TRAIL)
+
+
+def widen(trails: TrailArray, tokens: int) -> TrailArray:
+    """The trails with room for at least `tokens` tokens each."""
+    present = trails.shape[-1]
+    if tokens <= present:
+        return trails
+    more = max(tokens - present, present // 2, _COLUMNS_AT_ONCE)
+    return np.concatenate([trails, np.zeros((*trails.shape[:-1], more), dtype=TRAIL)], axis=-1)
+
+
+def join_trails(one: TrailArray, other: TrailArray) -> TrailArray:
+    """Both one after the other along the first axis."""
+    width = max(one.shape[-1], other.shape[-1])
+    return np.concatenate([widen(one, width)[..., :width], widen(other, width)[..., :width]])
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    attention_weights: FloatArray  # (rows, mechanisms, source_len)
+    candidate_ids: IntArray  # (rows, candidates)
+    candidate_log_probs: FloatArray  # (rows, candidates)
+
+
+class StepLog:
+    """What the steps returned that hypotheses may still need, oldest first; steps are numbered from 0 on."""
+
+    def __init__(self) -> None:
+        self._steps: deque[_Step] = deque()
+        self._first = 0
+
+    @property
+    def now(self) -> int:
+        """How many steps there were."""
+        return self._first + len(self._steps)
+
+    def append(self, output: StepOutput) -> None:
+        """Adds a step."""
+        self._steps.append(_Step(output.attention_weights, output.candidate_ids, output.candidate_log_probs))
+
+    def forget_before(self, step: int) -> None:
+        """Drops the steps before `step`."""
+        while self._first < step and self._steps:
+            self._steps.popleft()
+            self._first += 1
+
+    def attention(self, start: int, rows: IntArray, source_length: int) -> FloatArray:
+        """The attention of consecutive tokens.
+
+        Args:
+            start: the step that produced the first.
+            rows: (tokens,) decoder row of each.
+            source_length: tokens of the sentence.
+
+        Returns:
+            (mechanisms, tokens, source_len).
+        """
+        steps = zip(self._since(start, len(rows)), rows.tolist(), strict=True)
+        return np.array([step.attention_weights[row, :, :source_length] for step, row in steps]).transpose(1, 0, 2)
+
+    def candidates(self, start: int, rows: IntArray, count: int) -> tuple[IntArray, FloatArray]:
+        """The `count` best ids, and their log-probabilities, at consecutive tokens; (tokens, count) each."""
+        steps = list(zip(self._since(start, len(rows)), rows.tolist(), strict=True))
+        ids = np.array([step.candidate_ids[row, :count] for step, row in steps], dtype=np.int32)
+        log_probs = np.array([step.candidate_log_probs[row, :count] for step, row in steps], dtype=np.float32)
+        return ids, log_probs
+
+    def _since(self, start: int, count: int) -> list[_Step]:
+        first = start - self._first
+        return [self._steps[index] for index in range(first, first + count)]
