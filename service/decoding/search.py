@@ -19,6 +19,7 @@ from service.decoding.jobs import check_job, pad
 from service.decoding.lane import Arrivals, Hypotheses, Lane, Outcome, Surroundings
 from service.decoding.rows import IndexArray
 from service.decoding.rules import BannedTokens
+from service.decoding.tfa_lane import TfaLane
 from service.domain import DecodingJob, DecodingOptions, SearchMode, SpecialIds
 from service.errors import DecodingError
 
@@ -125,7 +126,9 @@ class SearchBatch:
             self._around.rows.attention_sums = None
 
     def _open_lane(self, key: LaneKey) -> Lane:
-        _mode, beam_size = key
+        mode, beam_size = key
+        if mode == "tfa":
+            return TfaLane(self._around, beam_size, self._backend.vocabulary_size)
         return GreedyLane(self._around) if beam_size == 1 else BeamLane(self._around, beam_size)
 
 
