@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from service.bundle.tokenizer import Tokenizer
@@ -41,9 +41,17 @@ def analyse_sentences(text: str, tokenizer: Tokenizer) -> tuple[list[AnalysedTex
     return sentences, [*separators, text[end_of_last:]]
 
 
-def analyse_decoded(target_ids: Sequence[int], tokenizer: Tokenizer) -> AnalysedText:
-    """Turns decoded ids into a sentence with ranges that begin at 0; one token for each id."""
-    decoded = tokenizer.decode(target_ids)
+def analyse_decoded(
+    target_ids: Sequence[int], tokenizer: Tokenizer, replacements: Mapping[int, str] | None = None
+) -> AnalysedText:
+    """Turns decoded ids into a sentence with ranges that begin at 0; one token for each id.
+
+    Args:
+        target_ids: what search produced.
+        tokenizer: the model's.
+        replacements: text that stands for the token at an index.
+    """
+    decoded = tokenizer.decode(target_ids, replacements)
     return AnalysedText(decoded.text, (), decoded.tokens, tuple(find_words(decoded.text)))
 
 

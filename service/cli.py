@@ -13,9 +13,10 @@ from typing import Final, get_args
 from tqdm import tqdm
 
 from service.alignment import AlignmentDetail
-from service.domain import DecodingOptions
+from service.cli_options import add_decoding_options, decoding_options
+from service.decoding.jobs import check_options
 from service.engine.limits import EngineLimits
-from service.errors import InterlinearError
+from service.errors import InterlinearError, InvalidRequestError
 from service.line_translation import STANDARD_INPUT, best_text, json_line, read_lines, translate_lines
 from service.logging_setup import set_up_logging
 from service.serving import ServedModels
@@ -89,21 +90,11 @@ def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None
 
 
 def _add_translate(parser: argparse.ArgumentParser) -> None:
-    defaults = DecodingOptions()
     parser.add_argument("files", nargs="*", metavar="FILE", help="text in UTF-8; none, or -, is the standard input")
     parser.add_argument("--model", help="the model's name (default: the first that serves the languages)")
     parser.add_argument("--source-language", metavar="TAG", help="language of the text, such as en")
     parser.add_argument("--target-language", metavar="TAG", help="language to translate into, such as fr")
-    parser.add_argument(
-        "--beam-size", type=_positive, default=defaults.beam_size, metavar="N", help="default: %(default)s"
-    )
-    parser.add_argument("--num-hypotheses", type=_positive, default=1, metavar="N", help="with --jsonl; default: 1")
-    parser.add_argument(
-        "--length-penalty", type=float, default=defaults.length_penalty, metavar="X", help="default: %(default)s"
-    )
-    parser.add_argument(
-        "--coverage-penalty", type=float, default=defaults.coverage_penalty, metavar="X", help="default: %(default)s"
-    )
+    add_decoding_options(parser)
     parser.add_argument(
         "--jsonl",
         action="store_true",
@@ -115,16 +106,13 @@ def _add_translate(parser: argparse.ArgumentParser) -> None:
     _add_settings(parser, MODEL_SETTINGS)
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
 def _check_translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    if options.num_hypotheses > options.beam_size:
-        parser.error("--num-hypotheses must not exceed --beam-size")
+    try:
+        check_options(decoding_options(options))
+    except InvalidRequestError as error:
+        parser.error(f"--{str(error).replace('_', '-')}")
+    if options.num_alternatives and not options.jsonl:
+        parser.error("--num-alternatives needs --jsonl")
     if options.num_hypotheses > 1 and not options.jsonl:
         parser.error("--num-hypotheses needs --jsonl: otherwise a line gives one line")
 
@@ -153,12 +141,7 @@ async def _translate(settings: Settings, options: argparse.Namespace) -> None:
 
 async def _write_translations(models: ServedModels, options: argparse.Namespace) -> None:
     model = models.registry.find(options.model, options.source_language, options.target_language)
-    decoding = DecodingOptions(
-        beam_size=options.beam_size,
-        num_hypotheses=options.num_hypotheses,
-        length_penalty=options.length_penalty,
-        coverage_penalty=options.coverage_penalty,
-    )
+    decoding = decoding_options(options)
     files = options.files or [STANDARD_INPUT]
     at_once = 1 if STANDARD_INPUT in files and sys.stdin.isatty() else LINES_AT_ONCE
     alignment: AlignmentDetail = options.alignment if options.jsonl else "none"

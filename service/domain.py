@@ -222,11 +222,21 @@ class SentenceTranslation:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that the model held likely at some place; `text` is its piece, `log_prob` natural."""
+
+    text: str
+    log_prob: float
+    special: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TranslatedHypothesis:
     """One translation of a whole text.
 
     `token_log_probs` has one entry per target token; `alignments` one for each mechanism, the primary first, and none
-    where they are not asked for.
+    where they are not asked for; `alternatives` one entry per target token, best first, and none where they are not
+    asked for.
     """
 
     target: AnalysedText
@@ -235,6 +245,7 @@ class TranslatedHypothesis:
     score: float
     alignments: tuple[Alignment, ...]
     sentences: tuple[SentenceTranslation, ...]
+    alternatives: tuple[tuple[Alternative, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from service.bundle.tokenizer import Tokenizer
 from service.decoding.jobs import default_length_limit
 from service.domain import (
     Alignment,
+    Alternative,
     AnalysedText,
     DecodingJob,
     DecodingOptions,
@@ -27,6 +28,7 @@ from service.domain import (
 )
 from service.errors import InvalidRequestError, TextTooLongError
 from service.threads import run_aside
+from service.unknown_words import replace_unknowns
 
 
 class Decoder(Protocol):
@@ -52,6 +54,14 @@ class _Source:
     field: str
     sentences: list[AnalysedText]
     separators: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Forced:
+    """What every sentence begins with, and what it never holds, as token ids."""
+
+    prefix_ids: tuple[int, ...]
+    suppressed_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +136,8 @@ class Translator:
     ) -> tuple[list[_Source], list[DecodingJob]]:
         """Takes the texts apart and makes a job of each of their sentences, in order."""
         sources = [self._take_apart(f"text[{index}]", text) for index, text in enumerate(texts)]
-        prefix_ids = self._prefix_ids(target_prefix, sources)
-        return sources, [self._job(each, options, prefix_ids) for source in sources for each in source.sentences]
+        forced = _Forced(self._prefix_ids(target_prefix, sources), self._suppressed_ids(options.suppressed_tokens))
+        return sources, [self._job(each, options, forced) for source in sources for each in source.sentences]
 
     def _take_apart(self, field: str, text: str) -> _Source:
         sentences, separators = analyse_sentences(text, self._tokenizer)
@@ -154,15 +164,28 @@ class Translator:
                 )
         return prefix_ids
 
-    def _job(self, sentence: AnalysedText, options: DecodingOptions, prefix_ids: tuple[int, ...]) -> DecodingJob:
+    def _suppressed_ids(self, tokens: Sequence[str]) -> tuple[int, ...]:
+        ids: list[int] = []
+        for index, piece in enumerate(tokens):
+            field = f"suppressed_tokens[{index}]"
+            token_id = self._tokenizer.find_piece(piece)
+            if token_id is None:
+                raise InvalidRequestError(f"{field}: is no token of the model (answers show its tokens)", field)
+            if token_id == self._tokenizer.eos_id:
+                raise InvalidRequestError(f"{field}: the end of the sentence cannot be suppressed", field)
+            ids.append(token_id)
+        return tuple(ids)
+
+    def _job(self, sentence: AnalysedText, options: DecodingOptions, forced: _Forced) -> DecodingJob:
         source_ids = tuple(token.id for token in sentence.tokens)
         most, least = self._limits.max_decoding_length, options.min_decoding_length
         length = options.max_decoding_length
         if length is None:
-            length = min(most, max(least, len(prefix_ids) + default_length_limit(len(source_ids))))
+            length = min(most, max(least, len(forced.prefix_ids) + default_length_limit(len(source_ids))))
         elif length > most:
             raise InvalidRequestError(f"max_decoding_length: must be at most {most}", "max_decoding_length")
-        return DecodingJob(source_ids, replace(options, max_decoding_length=length), prefix_ids)
+        options = replace(options, max_decoding_length=length)
+        return DecodingJob(source_ids, options, forced.prefix_ids, forced.suppressed_ids)
 
     def _put_together(
         self, source: _Source, hypotheses: Sequence[tuple[Hypothesis, ...]], detail: AlignmentDetail
@@ -178,7 +201,8 @@ class Translator:
         return TranslatedText(whole, tuple(self._join(whole, source.separators, each, detail) for each in chosen))
 
     def _read(self, sentence: AnalysedText, hypothesis: Hypothesis, detail: AlignmentDetail) -> _Decoded:
-        target = analyse_decoded(hypothesis.target_ids, self._tokenizer)
+        replacements = replace_unknowns(hypothesis, sentence, self._tokenizer.unk_id)
+        target = analyse_decoded(hypothesis.target_ids, self._tokenizer, replacements)
         attentions = (hypothesis.attention, *hypothesis.other_attentions)
         alignments = align(zip(self._mechanisms, attentions, strict=True), sentence, target, detail)
         return _Decoded(hypothesis, target, alignments)
@@ -202,7 +226,22 @@ class Translator:
             score=sum(scores) / len(scores) if scores else 0.0,
             alignments=_of_whole_text(self._mechanisms, sentences, detail),
             sentences=_without_repetition(sentences, detail),
+            alternatives=tuple(each for one in decoded for each in self._alternatives(one.hypothesis)),
         )
+
+    def _alternatives(self, hypothesis: Hypothesis) -> list[tuple[Alternative, ...]]:
+        """The alternatives at each token, with their pieces."""
+        if hypothesis.alternatives is None:
+            return []
+        tokenizer = self._tokenizer
+        positions = zip(hypothesis.alternatives.ids.tolist(), hypothesis.alternatives.log_probs.tolist(), strict=True)
+        return [
+            tuple(
+                Alternative(tokenizer.piece(token_id), log_prob, tokenizer.is_special(token_id))
+                for token_id, log_prob in zip(ids, log_probs, strict=True)
+            )
+            for ids, log_probs in positions
+        ]
 
 
 def _place(decoded: _Decoded, source: Sentence, target: Sentence) -> SentenceTranslation:

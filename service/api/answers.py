@@ -10,6 +10,7 @@ import numpy as np
 from service.alignment import round_rows
 from service.domain import (
     Alignment,
+    Alternative,
     AnalysedText,
     Sentence,
     SentenceTranslation,
@@ -44,6 +45,8 @@ def _source_answer(source: AnalysedText) -> Json:
 
 def _hypothesis_answer(hypothesis: TranslatedHypothesis, return_scores: bool) -> Json:
     tokens = [_token_answer(token) for token in hypothesis.target.tokens]
+    for token, alternatives in zip(tokens, hypothesis.alternatives, strict=False):
+        token["alternatives"] = [_alternative_answer(each) for each in alternatives]
     if return_scores:
         for token, log_prob in zip(tokens, hypothesis.token_log_probs.tolist(), strict=True):
             token["log_prob"] = round(log_prob, SCORE_DECIMALS)
@@ -80,6 +83,11 @@ def _place_answer(sentence: Sentence) -> Json:
 
 def _token_answer(token: Token) -> Json:
     return {"text": token.text, "start": token.start, "end": token.end, "special": token.special}
+
+
+def _alternative_answer(alternative: Alternative) -> Json:
+    log_prob = round(alternative.log_prob, SCORE_DECIMALS)
+    return {"text": alternative.text, "log_prob": log_prob, "special": alternative.special}
 
 
 def _word_answer(word: Word) -> Json:

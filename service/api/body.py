@@ -11,7 +11,8 @@ from pydantic_core import ErrorDetails
 from starlette.requests import Request
 
 from service.api.errors import UnsupportedMediaTypeError
-from service.api.schemas import TranslateRequest
+from service.api.request_schemas import TranslateRequest
+from service.decoding.jobs import check_options
 from service.errors import InvalidRequestError, RequestError, TextTooLongError
 from service.settings import Settings
 
@@ -112,10 +113,9 @@ def check_limits(body: TranslateRequest, settings: Settings) -> None:
         if len(text) > settings.max_text_length:
             field = "text" if isinstance(body.text, str) else f"text[{index}]"
             raise TextTooLongError(f"{field}: has more than {settings.max_text_length} characters", field)
-    most_hypotheses = min(settings.max_num_hypotheses, body.beam_size)
     limits = (
         ("beam_size", body.beam_size, settings.max_beam_size),
-        ("num_hypotheses", body.num_hypotheses, most_hypotheses),
+        ("num_hypotheses", body.num_hypotheses, settings.max_num_hypotheses),
         ("max_decoding_length", body.max_decoding_length or 1, settings.max_target_tokens),
         ("min_decoding_length", body.min_decoding_length, body.max_decoding_length or settings.max_target_tokens),
         ("target_prefix", len(body.target_prefix or ""), settings.max_text_length),
@@ -124,6 +124,9 @@ def check_limits(body: TranslateRequest, settings: Settings) -> None:
         if value > most:
             unit = " characters" if field == "target_prefix" else ""
             raise InvalidRequestError(f"{field}: must be at most {most}{unit}", field)
+    if body.seed is not None and not body.sampling_top_k:
+        raise InvalidRequestError("seed: has no meaning without sampling_top_k", "seed")
+    check_options(body.options)
 
 
 @contextlib.contextmanager

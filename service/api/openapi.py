@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.api.schemas import TranslateRequest
+from service.api.request_schemas import TranslateRequest
 from service.settings import Settings
 
 

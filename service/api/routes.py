@@ -16,7 +16,8 @@ from service.api.catalogue import language_pairs, model_detail, model_summary
 from service.api.errors import describe_problems
 from service.api.interruption import shutdown_when_cancelled, unless_disconnected
 from service.api.openapi import translate_request_body
-from service.api.schemas import LanguageList, ModelDetail, ModelList, Status, TranslateRequest, TranslateResponse
+from service.api.request_schemas import TranslateRequest
+from service.api.schemas import LanguageList, ModelDetail, ModelList, Status, TranslateResponse
 from service.api.state import state_of
 from service.domain import TranslatedText
 from service.registry import LoadedModel

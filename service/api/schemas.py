@@ -1,104 +1,26 @@
-"""The public contract: what requests may hold and what answers look like.
+"""The public contract, what answers look like; `service.api.request_schemas` has what requests may hold.
 
-The answer models describe; answers themselves are built as plain values in `service.api.answers`, because
-validating every matrix entry would cost more than the rest of the HTTP layer. Tests hold the two together.
+The models describe; answers themselves are built as plain values in `service.api.answers`, because validating every
+matrix entry would cost more than the rest of the HTTP layer. Tests hold the two together.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
-from service.alignment import AlignmentDetail
-from service.decoding.jobs import MAX_PENALTY
-from service.domain import DecodingOptions
-
-_DEFAULTS = DecodingOptions()
-
-
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise PydanticCustomError("nul", "must not contain NUL characters")
-    return text
-
-
-def _kind_of_text(value: object) -> str | None:
-    if isinstance(value, str):
-        return "string"
-    return "list" if isinstance(value, list) else None
-
-
-_Text = Annotated[str, AfterValidator(_without_nul)]
-_TextOrList = Annotated[
-    Annotated[_Text, Tag("string")] | Annotated[list[_Text], Tag("list")],
-    Discriminator(
-        _kind_of_text, custom_error_type="text_type", custom_error_message="must be a string or a list of strings"
-    ),
-]
-_Penalty = Annotated[float, Field(ge=0, le=MAX_PENALTY, allow_inf_nan=False)]
 _Range = Annotated[list[int], Field(min_length=2, max_length=2)]
 _Matrix = Annotated[list[list[float]], Field(description="target x source, 4 decimals")]
 
 
-class _Model(BaseModel):
+class ApiModel(BaseModel):
+    """What every part of a request or an answer is: exact types, no unknown fields."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class TranslateRequest(_Model):
-    """What to translate, with which model, and how. Give `model`, or both languages."""
-
-    text: _TextOrList = Field(
-        description="A text of any number of sentences, or a list of such texts. NUL characters are refused.",
-        examples=["I like tea."],
-    )
-    model: str | None = Field(None, description="a model's name, as `GET /models` lists it", examples=["eng-fra"])
-    source_language: str | None = Field(None, description="language tag of the text, such as `en`")
-    target_language: str | None = Field(None, description="language tag of the translation, such as `fr`")
-    beam_size: int = Field(_DEFAULTS.beam_size, ge=1, description="hypotheses kept at every step; 1 is greedy search")
-    num_hypotheses: int = Field(
-        _DEFAULTS.num_hypotheses, ge=1, description="hypotheses returned, best first; at most `beam_size`"
-    )
-    length_penalty: _Penalty = Field(
-        _DEFAULTS.length_penalty, description="scores are divided by `((5 + length) / 6) ** length_penalty`"
-    )
-    coverage_penalty: _Penalty = Field(
-        _DEFAULTS.coverage_penalty, description="weight of the penalty on source tokens that got little attention"
-    )
-    max_decoding_length: int | None = Field(
-        None, ge=1, description="most target tokens per sentence, end of sentence included; by default from the source"
-    )
-    min_decoding_length: int = Field(
-        _DEFAULTS.min_decoding_length, ge=0, description="fewest target tokens per sentence"
-    )
-    target_prefix: _Text | None = Field(
-        None, description="what the translation begins with; the text must be a single sentence"
-    )
-    alignment: AlignmentDetail = Field(
-        "soft", description="`hard`: word links; `soft`: the token and word matrices too; of every attention mechanism"
-    )
-    return_scores: bool = Field(True, description="give every target token its log-probability")
-
-    @property
-    def texts(self) -> list[str]:
-        """The texts as a list."""
-        return [self.text] if isinstance(self.text, str) else self.text
-
-    @property
-    def options(self) -> DecodingOptions:
-        """The options that search reads."""
-        return DecodingOptions(
-            beam_size=self.beam_size,
-            num_hypotheses=self.num_hypotheses,
-            length_penalty=self.length_penalty,
-            coverage_penalty=self.coverage_penalty,
-            max_decoding_length=self.max_decoding_length,
-            min_decoding_length=self.min_decoding_length,
-        )
-
-
-class CharacterRange(_Model):
+class CharacterRange(ApiModel):
     """A half-open range of Unicode code points of the whole text."""
 
     start: int
@@ -117,13 +39,25 @@ class TokenModel(WordModel):
     special: bool
 
 
+class AlternativeModel(ApiModel):
+    """A token that the model held likely, whether or not the options allow it."""
+
+    text: str
+    log_prob: float
+    special: bool
+
+
 class TargetTokenModel(TokenModel):
     """A subword of a translation."""
 
     log_prob: float | None = Field(None, description="absent if `return_scores` is false")
+    alternatives: list[AlternativeModel] | None = Field(
+        None,
+        description="the likeliest tokens at this place, best first; absent unless `num_alternatives` asks for some",
+    )
 
 
-class SourceModel(_Model):
+class SourceModel(ApiModel):
     """The text as the model saw it."""
 
     text: str
@@ -132,7 +66,7 @@ class SourceModel(_Model):
     words: list[WordModel]
 
 
-class LinkModel(_Model):
+class LinkModel(ApiModel):
     """A hard link between word indices of the whole text."""
 
     source: int
@@ -140,7 +74,7 @@ class LinkModel(_Model):
     weight: float
 
 
-class AlignmentModel(_Model):
+class AlignmentModel(ApiModel):
     """What attention says: rows and columns stand in the order of the tokens and words."""
 
     tokens: _Matrix | None
@@ -169,7 +103,7 @@ class SentencePlace(CharacterRange):
     words: _Range
 
 
-class SentenceModel(_Model):
+class SentenceModel(ApiModel):
     """A sentence of a translation; `alignment` is null where the whole text's says the same."""
 
     source: SentencePlace
@@ -181,7 +115,7 @@ class SentenceModel(_Model):
     other_alignments: _OtherAlignments
 
 
-class HypothesisModel(_Model):
+class HypothesisModel(ApiModel):
     """A translation of a text."""
 
     text: str
@@ -196,14 +130,14 @@ class HypothesisModel(_Model):
     sentences: list[SentenceModel]
 
 
-class TranslationModel(_Model):
+class TranslationModel(ApiModel):
     """One text and its translations, best first."""
 
     source: SourceModel
     hypotheses: list[HypothesisModel]
 
 
-class TranslateResponse(_Model):
+class TranslateResponse(ApiModel):
     """The answer of `POST /translate`; `translations` stand in the order of the texts."""
 
     model: str
@@ -212,7 +146,7 @@ class TranslateResponse(_Model):
     translations: list[TranslationModel]
 
 
-class ProblemModel(_Model):
+class ProblemModel(ApiModel):
     """An error, as RFC 9457 describes it."""
 
     type: str
@@ -222,7 +156,7 @@ class ProblemModel(_Model):
     field: str | None = Field(description="the field of the request that is at fault, if one is")
 
 
-class ModelSummary(_Model):
+class ModelSummary(ApiModel):
     """A model that is served."""
 
     name: str
@@ -244,13 +178,13 @@ class ModelDetail(ModelSummary):
     scores: list[dict[str, Any]]
 
 
-class ModelList(_Model):
+class ModelList(ApiModel):
     """The answer of `GET /models`."""
 
     models: list[ModelSummary]
 
 
-class LanguagePair(_Model):
+class LanguagePair(ApiModel):
     """A pair of languages and the models that serve it."""
 
     source_language: str
@@ -258,13 +192,13 @@ class LanguagePair(_Model):
     models: list[str]
 
 
-class LanguageList(_Model):
+class LanguageList(ApiModel):
     """The answer of `GET /languages`."""
 
     languages: list[LanguagePair]
 
 
-class Status(_Model):
+class Status(ApiModel):
     """The answer of `GET /healthz` and `GET /readyz`."""
 
     status: Literal["ok", "ready", "starting", "failed", "draining"]

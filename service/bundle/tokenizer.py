@@ -6,7 +6,7 @@ there is one. So no subword can cross a word boundary, and how a word is cut doe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -85,6 +85,7 @@ class Tokenizer:
         self.eos_id: int = processor.eos_id()
         self.unk_id: int = processor.unk_id()
         self._special_ids = frozenset((self.pad_id, self.bos_id, self.eos_id))
+        self._ids: dict[str, int] = {piece: token_id for token_id, piece in enumerate(self._pieces)}
         self._surfaces = tuple(self._surface(token_id) for token_id in range(len(self._pieces)))
         self._encode_cached = lru_cache(maxsize=_CACHED_CHUNKS)(self._encode_uncached)
 
@@ -124,6 +125,18 @@ class Tokenizer:
         """How many ids there are, special tokens included."""
         return len(self._pieces)
 
+    def find_piece(self, piece: str) -> int | None:
+        """The id of a token by its piece, as `Token.text` has it; None if there is no such token."""
+        return self._ids.get(piece)
+
+    def piece(self, token_id: int) -> str:
+        """The piece of a token."""
+        return self._pieces[token_id]
+
+    def is_special(self, token_id: int) -> bool:
+        """Whether a token contributes no text."""
+        return token_id in self._special_ids
+
     def encode(self, text: str) -> tuple[Token, ...]:
         """Encodes a text; no special tokens are added.
 
@@ -144,20 +157,24 @@ class Tokenizer:
         """Encodes a text to the ids that `encode` gives."""
         return [token_id for chunk in prepare_chunks(text) for token_id, _ in self._encode_chunk(chunk)]
 
-    def decode(self, ids: Sequence[int]) -> DecodedText:
+    def decode(self, ids: Sequence[int], replacements: Mapping[int, str] | None = None) -> DecodedText:
         """Joins subwords to a text.
 
         Args:
             ids: (target_len,), each in [0, vocabulary_size); special tokens contribute no text.
+            replacements: text that stands for the token at an index of `ids`, in place of its own.
 
         Returns:
             The text and one token per id; special tokens have an empty range at the text's end.
         """
         characters: list[str] = []
         ranges: list[tuple[int, int]] = []
-        for token_id in ids:
+        surfaces = [self._surfaces[token_id] for token_id in ids]
+        for index, replacement in (replacements or {}).items():
+            surfaces[index] = replacement
+        for surface in surfaces:
             start = len(characters)
-            for character in self._surfaces[token_id]:
+            for character in surface:
                 if character != " " or (characters and characters[-1] != " "):
                     characters.append(character)
             visible_start = start + 1 if characters[start : start + 1] == [" "] else start

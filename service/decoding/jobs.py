@@ -23,6 +23,7 @@ MAX_TEMPERATURE = 10.0
 MIN_TEMPERATURE = 0.01
 MAX_ALTERNATIVES = 10
 MAX_SUPPRESSED = 100
+MAX_NGRAM = 20
 MAX_SEED = 2**53 - 1
 """The largest integer that JSON readers everywhere keep exactly."""
 
@@ -83,7 +84,7 @@ def check_options(options: DecodingOptions) -> None:
         ("length_penalty", 0 <= options.length_penalty <= MAX_PENALTY, f"must be between 0 and {MAX_PENALTY}"),
         ("coverage_penalty", 0 <= options.coverage_penalty <= MAX_PENALTY, f"must be between 0 and {MAX_PENALTY}"),
         ("repetition_penalty", 1 <= options.repetition_penalty <= MAX_PENALTY, f"must be between 1 and {MAX_PENALTY}"),
-        ("no_repeat_ngram_size", options.no_repeat_ngram_size >= 0, "must be at least 0"),
+        ("no_repeat_ngram_size", 0 <= options.no_repeat_ngram_size <= MAX_NGRAM, f"must be 0 to {MAX_NGRAM}"),
         ("suppressed_tokens", len(options.suppressed_tokens) <= MAX_SUPPRESSED, f"at most {MAX_SUPPRESSED} are taken"),
         ("sampling_top_k", 0 <= options.sampling_top_k <= MAX_SAMPLING_TOP_K, f"must be 0 to {MAX_SAMPLING_TOP_K}"),
         (

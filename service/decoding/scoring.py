@@ -40,7 +40,8 @@ def coverage_penalty(attention_sums: FloatArray, weight: FloatsLike) -> ScoreArr
         weight: (n,).
     """
     covered = np.clip(attention_sums.astype(np.float64), MINIMUM_COVERAGE, 1.0)
-    return np.asarray(weight * np.log(covered).sum(axis=1))
+    # Added one by one, so that padding cannot change the result by the order of the additions.
+    return np.asarray(weight * np.log(covered).cumsum(axis=1)[:, -1])
 
 
 def repetition_penalty(log_probs: FloatsLike, repeated: BoolArray, penalty: FloatsLike) -> ScoreArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pytest
@@ -163,9 +163,9 @@ def test_long_texts_keep_no_other_request_waiting() -> None:
             seen.add(threading.get_ident())
             return super().encode(text)
 
-        def decode(self, ids: Sequence[int]) -> DecodedText:
+        def decode(self, ids: Sequence[int], replacements: Mapping[int, str] | None = None) -> DecodedText:
             seen.add(threading.get_ident())
-            return super().decode(ids)
+            return super().decode(ids, replacements)
 
     translator = make_translator(EchoDecoder(), NotingTokenizer())
     [result] = asyncio.run(translator.translate(["Ah! " * (SHORT_TEXT // 4 + 1)], GREEDY))

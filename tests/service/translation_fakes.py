@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -40,17 +40,25 @@ class WordTokenizer:
         words = [word for word in find_words(text) if word.text.isprintable()]
         return tuple(Token(self.id_of(word.text), word.text, word.start, word.end) for word in words)
 
-    def decode(self, ids: Sequence[int]) -> DecodedText:
-        words = [self.pieces[i] for i in ids if i != EOS]
-        text = " ".join(words)
+    def find_piece(self, piece: str) -> int | None:
+        return self.pieces.index(piece) if piece in self.pieces else None
+
+    def piece(self, token_id: int) -> str:
+        return self.pieces[token_id]
+
+    def is_special(self, token_id: int) -> bool:
+        return token_id < UNK
+
+    def decode(self, ids: Sequence[int], replacements: Mapping[int, str] | None = None) -> DecodedText:
+        words = {index: self.pieces[i] for index, i in enumerate(ids) if i != EOS} | dict(replacements or {})
+        text = " ".join(words.values())
         tokens, start = [], 0
-        for token_id in ids:
+        for index, token_id in enumerate(ids):
             if token_id == EOS:
                 tokens.append(Token(EOS, "</s>", len(text), len(text), special=True))
             else:
-                word = self.pieces[token_id]
-                tokens.append(Token(token_id, word, start, start + len(word)))
-                start += len(word) + 1
+                tokens.append(Token(token_id, self.pieces[token_id], start, start + len(words[index])))
+                start += len(words[index]) + 1
         return DecodedText(text, tuple(tokens))
 
 
