@@ -62,6 +62,11 @@ def test_help_is_given(command: list[str], capsys: pytest.CaptureFixture[str]) -
         ["translate", "--beam-size", "4", "--num-hypotheses", "5", "--jsonl"],
         ["translate", "--num-hypotheses", "2"],
         ["translate", "--alignment", "fuzzy"],
+        ["translate", "--num-alternatives", "2"],
+        ["translate", "--sampling-top-k", "3", "--beam-size", "2"],
+        ["translate", "--sampling-temperature", "0.5"],
+        ["translate", "--repetition-penalty", "0.5"],
+        ["translate", "--search-mode", "tfa", "--no-repeat-ngram-size", "2"],
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,6 +104,31 @@ def test_json_lines_are_what_the_api_gives(models: Path, tmp_path: Path, capsys:
     assert len(translation.hypotheses) == 2
     assert translation.hypotheses[0].sentences[1].alignment is not None
     assert translation.hypotheses[0].other_alignments == []
+
+
+def test_every_decoding_option_has_its_place(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("the cat sat\n", encoding="utf-8")
+    options = ["--sampling-top-k", "4", "--sampling-temperature", "2", "--seed", "3", "--num-hypotheses", "2"]
+    options += ["--repetition-penalty", "1.2", "--no-repeat-ngram-size", "2", "--suppress-token", "<unk>"]
+    options += ["--replace-unknowns", "--num-alternatives", "2", "--length-penalty", "0.5", "--coverage-penalty", "0.1"]
+    lines = []
+    for _ in range(2):
+        assert translate(models, str(file), "--jsonl", *options) == 0
+        lines.append(capsys.readouterr().out)
+    assert lines[0] == lines[1]
+    translation = TranslationModel.model_validate_json(lines[0])
+    assert len(translation.hypotheses) == 2
+    assert all(len(token.alternatives or []) == 2 for token in translation.hypotheses[0].tokens)
+
+
+def test_a_token_that_cannot_be_suppressed_is_named(
+    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("tea\n", encoding="utf-8")
+    assert translate(models, str(file), "--suppress-token", "no such token") == 1
+    assert "suppressed_tokens[0]" in capsys.readouterr().err
 
 
 def test_bad_utf8_names_file_and_line(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -128,8 +128,10 @@ def translate(
     prefix: str | None = None,
     alignment: AlignmentDetail = "soft",
     decoder: Any = None,
+    tokenizer: Any = None,
 ) -> list[TranslatedText]:
-    return asyncio.run(make_translator(decoder or EchoDecoder()).translate(texts, options, prefix, alignment))
+    translator = make_translator(decoder or EchoDecoder(), tokenizer)
+    return asyncio.run(translator.translate(texts, options, prefix, alignment))
 
 
 def translate_with(decoder: Any, text: str, alignment: AlignmentDetail = "soft") -> TranslatedText:
