@@ -66,6 +66,10 @@ class Settings(BaseSettings):
         DEFAULT_MAX_QUEUE_WAIT_S, gt=0, le=3600, description="seconds that a request may wait for its start"
     )
 
+    max_request_s: float | None = Field(
+        None, gt=0, le=86_400, description="seconds that decoding a request may take, waiting included; by default any"
+    )
+
     @model_validator(mode="after")
     def _check_models(self) -> Settings:
         if self.models_dir is None and not self.built_in_models:
@@ -75,7 +79,13 @@ class Settings(BaseSettings):
     @property
     def engine_limits(self) -> EngineLimits:
         """The budgets of each model's engine."""
-        return EngineLimits(self.max_live_rows, self.max_padded_memory_tokens, self.max_queue, self.max_queue_wait_s)
+        return EngineLimits(
+            self.max_live_rows,
+            self.max_padded_memory_tokens,
+            self.max_queue,
+            self.max_queue_wait_s,
+            self.max_request_s,
+        )
 
 
 def load_settings(overrides: Mapping[str, str] | None = None) -> Settings:

@@ -18,7 +18,7 @@ FINAL_JOIN_S = 1.0  # time for one last step after the remaining work has been d
 
 
 class Engine:
-    """Decodes the sentences of concurrent callers in common batches, in one worker thread."""
+    """Decodes the sentences of concurrent callers in one batch, in one worker thread."""
 
     def __init__(self, backend: Seq2SeqBackend, special_ids: SpecialIds, limits: EngineLimits | None = None) -> None:
         self._limits = limits or EngineLimits()
@@ -52,8 +52,8 @@ class Engine:
         await asyncio.to_thread(self._worker.join, timeout_s)
         if self._worker.is_alive:
             for submission in tuple(self._open):
-                self._queue.withdraw(submission)
                 submission.fail(ShuttingDownError("The service is shutting down."))
+                self._queue.withdraw(submission)
             await asyncio.to_thread(self._worker.join, FINAL_JOIN_S)
 
     async def decode(self, jobs: Sequence[DecodingJob]) -> list[Hypotheses]:
@@ -64,7 +64,8 @@ class Engine:
 
         Raises:
             InvalidRequestError: a job has impossible options or ids.
-            OverloadedError: the queue is full, or nothing has started within the time limit.
+            OverloadedError: the queue is full, nothing has started within the time limit, or not all is done within
+                that of the whole request.
             ShuttingDownError: the engine is draining.
             TextTooLongError: more jobs than the queue can hold.
             DecodingError: the model failed on one of the jobs.
@@ -80,18 +81,29 @@ class Engine:
         submission = Submission(jobs, loop)
         self._queue.put(submission)
         self._open.add(submission)
-        limit_s = self._limits.max_queue_wait_s
-        timer = None if limit_s is None else loop.call_later(limit_s, self._expire, submission)
+        timers = self._set_timers(submission, loop)
         try:
             return await submission.future
         finally:
             self._open.discard(submission)
-            if timer is not None:
+            for timer in timers:
                 timer.cancel()
             if not submission.is_complete:
                 submission.closed = True
                 self._queue.withdraw(submission)
 
-    def _expire(self, submission: Submission) -> None:
+    def _set_timers(self, submission: Submission, loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
+        deadlines = (
+            (self._limits.max_queue_wait_s, self._refuse_unless_started),
+            (self._limits.max_request_s, self._give_up),
+        )
+        return [loop.call_later(limit_s, end, submission) for limit_s, end in deadlines if limit_s is not None]
+
+    def _refuse_unless_started(self, submission: Submission) -> None:
         if self._queue.withdraw_unless_started(submission):
             submission.fail(OverloadedError("The request waited too long for its turn."))
+
+    def _give_up(self, submission: Submission) -> None:
+        """Ends a request at its deadline; its rows are free at the next step."""
+        submission.fail(OverloadedError("The request took too long."))
+        self._queue.withdraw(submission)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from service.domain import DecodingJob
+
 DEFAULT_MAX_LIVE_ROWS = 256
 DEFAULT_MAX_PADDED_MEMORY_TOKENS = 32_768
 DEFAULT_MAX_QUEUE = 1024
@@ -20,14 +22,27 @@ class EngineLimits:
             that exceeds either budget is decoded alone.
         max_queue: sentences that may wait.
         max_queue_wait_s: how long a request may wait for its first sentence to start; None for ever.
+        max_request_s: how long a request may take from its arrival to its last sentence; None for ever.
     """
 
     max_live_rows: int = DEFAULT_MAX_LIVE_ROWS
     max_padded_memory_tokens: int = DEFAULT_MAX_PADDED_MEMORY_TOKENS
     max_queue: int = DEFAULT_MAX_QUEUE
     max_queue_wait_s: float | None = DEFAULT_MAX_QUEUE_WAIT_S
+    max_request_s: float | None = None
 
-    def allow(self, sentences: int, beam_size: int, longest: int) -> bool:
-        """Whether a batch of `sentences`, the longest of `longest` source tokens, is within the budgets."""
-        rows = sentences * beam_size
-        return sentences == 1 or (rows <= self.max_live_rows and rows * longest <= self.max_padded_memory_tokens)
+    def allow(self, load: Load) -> bool:
+        """Whether a load is within the budgets."""
+        return load.rows <= self.max_live_rows and load.rows * load.width <= self.max_padded_memory_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a decoding batch holds: rows that its sentences may need, and source positions of each row."""
+
+    rows: int = 0
+    width: int = 0
+
+    def plus(self, job: DecodingJob) -> Load:
+        """The load with another sentence."""
+        return Load(self.rows + job.options.rows, max(self.width, len(job.source_ids)))

@@ -1,26 +1,54 @@
-"""The bounded queue between the callers' event loop and the worker thread."""
+"""The bounded queue between the callers' event loop and the worker thread, and the order in which sentences start.
+
+Requests take turns: each in its turn starts one sentence. So a request of one sentence does not wait for one of a
+thousand, and the thousand get their share all the same.
+
+A sentence that does not fit into the running batch now, mostly a long one, is next as soon as it does. Others may
+overtake it, so that the batch stays full meanwhile, but only `MAX_OVERTAKES` times; then nothing starts until it has.
+Sentences that run always end, so nothing waits for ever.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import Final
 
-from service.engine.limits import EngineLimits
+from service.engine.limits import EngineLimits, Load
 from service.engine.submission import Submission, Ticket
 from service.errors import OverloadedError, ShuttingDownError
 
+MAX_OVERTAKES: Final = 64
+"""How often a sentence that does not fit may be overtaken."""
+
+MAX_PASSED: Final = 32
+"""How many sentences that do not fit are passed in search of one that does."""
+
+MAX_TOKENS_AT_ONCE: Final = 1024
+"""Source tokens that start at a time: running sentences wait while they are encoded."""
+
+ROOM_TO_START: Final = 1 / 16
+"""Share of the rows that must be free in a nearly full batch before sentences start, so that they start together."""
+
 
 class JobQueue:
-    """First in, first out, except that a batch holds one beam size only."""
+    """The sentences that wait, request by request.
+
+    Args:
+        limits: of the engine.
+    """
 
     def __init__(self, limits: EngineLimits) -> None:
         self._limits = limits
-        self._waiting: deque[Ticket] = deque()
+        self._turns: deque[deque[Ticket]] = deque()  # what each request has waiting, the next in turn first
+        self._length = 0
+        self._overtakes = 0  # of the sentence that is next in turn and does not fit
+        self._withdrawn: deque[Submission] = deque()
         self._closed = False
         self._changed = threading.Condition()  # its lock is reentrant
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._length
 
     def put(self, submission: Submission) -> None:
         """Queues every job of `submission`, or none.
@@ -29,36 +57,51 @@ class JobQueue:
             ShuttingDownError: the queue is closed.
             OverloadedError: there is no room now.
         """
-        tickets = [Ticket(submission, index) for index in range(len(submission.jobs))]
+        tickets = deque(Ticket(submission, index) for index in range(len(submission.jobs)))
         with self._changed:
             if self._closed:
                 raise ShuttingDownError("The service is shutting down.")
-            if len(self._waiting) + len(tickets) > self._limits.max_queue:
+            if self._length + len(tickets) > self._limits.max_queue:
                 raise OverloadedError("Too many sentences are waiting.")
-            self._waiting.extend(tickets)
+            self._turns.append(tickets)
+            self._length += len(tickets)
             self._changed.notify()
 
     def withdraw(self, submission: Submission) -> None:
-        """Takes back what has not started of `submission`."""
+        """Takes back what has not started of `submission`, and tells the worker to drop what has."""
         with self._changed:
-            self._waiting = deque(ticket for ticket in self._waiting if ticket.submission is not submission)
+            self._take_back(submission)
+            if submission.started:
+                self._withdrawn.append(submission)
 
     def withdraw_unless_started(self, submission: Submission) -> bool:
         """Takes back a submission of which nothing has started; False where it is too late for that."""
         with self._changed:
             if submission.started:
                 return False
-            self.withdraw(submission)
+            self._take_back(submission)
             return True
 
-    def take(self) -> list[Ticket]:
-        """The next batch, as soon as there is one; empty once the queue is closed and has run dry."""
+    def take_withdrawn(self) -> Submission | None:
+        """A submission whose sentences are to be dropped, each once; None if there is none (left)."""
+        return self._withdrawn.popleft() if self._withdrawn else None
+
+    def take(self, load: Load, wait: bool) -> list[Ticket]:
+        """The sentences that start now.
+
+        Args:
+            load: of the running batch.
+            wait: until there is something; for an empty batch.
+
+        Returns:
+            As many as fit, or none; none after waiting says that the queue is closed and has run dry.
+        """
+        if not wait and not self._length:
+            return []
         with self._changed:
-            while True:
-                batch = self._next_batch()
-                if batch or self._closed:
-                    return batch
+            while wait and not self._length and not self._closed:
                 self._changed.wait()
+            return self._admit(load)
 
     def close(self) -> None:
         """Lets nothing in any more."""
@@ -66,22 +109,43 @@ class JobQueue:
             self._closed = True
             self._changed.notify_all()
 
-    def _next_batch(self) -> list[Ticket]:
-        """The first sentence waiting, and those behind it that share its beam size and fit the budgets."""
-        batch: list[Ticket] = []
-        passed: list[Ticket] = []
-        longest = 0
-        while self._waiting:
-            ticket = self._waiting.popleft()
-            beam_size = (batch[0] if batch else ticket).job.options.beam_size
-            if ticket.job.options.beam_size != beam_size:
-                passed.append(ticket)
+    def _admit(self, load: Load) -> list[Ticket]:
+        """Takes turns until the batch is full or enough has started at a time."""
+        free = self._limits.max_live_rows - load.rows
+        if load.rows and free < self._limits.max_live_rows * ROOM_TO_START:
+            return []
+        admitted: list[Ticket] = []
+        passed: list[deque[Ticket]] = []  # turns whose sentence does not fit
+        tokens = 0
+        while self._turns and tokens < MAX_TOKENS_AT_ONCE and len(passed) < MAX_PASSED:
+            turn = self._turns.popleft()
+            after = load.plus(turn[0].job)
+            if load.rows and not self._limits.allow(after):
+                passed.append(turn)
+                if self._overtakes >= MAX_OVERTAKES:
+                    break
                 continue
-            longest = max(longest, len(ticket.job.source_ids))
-            if not self._limits.allow(len(batch) + 1, beam_size, longest):
-                passed.append(ticket)
+            self._overtakes = self._overtakes + 1 if passed else 0
+            load, tokens = after, tokens + len(turn[0].job.source_ids)
+            admitted.append(self._start(turn))
+            if passed and self._overtakes >= MAX_OVERTAKES:
                 break
-            ticket.submission.started = True
-            batch.append(ticket)
-        self._waiting.extendleft(reversed(passed))
-        return batch
+        self._turns.extendleft(reversed(passed))
+        return admitted
+
+    def _start(self, turn: deque[Ticket]) -> Ticket:
+        """The first ticket of a request, whose next turn comes after those of all others."""
+        ticket = turn.popleft()
+        ticket.submission.started = True
+        self._length -= 1
+        if turn:
+            self._turns.append(turn)
+        return ticket
+
+    def _take_back(self, submission: Submission) -> None:
+        for place, turn in enumerate(self._turns):
+            if turn[0].submission is submission:
+                del self._turns[place]
+                self._length -= len(turn)
+                self._overtakes = 0 if place == 0 else self._overtakes
+                return

@@ -16,7 +16,8 @@ Hypotheses: TypeAlias = tuple[Hypothesis, ...]
 class Submission:
     """The jobs of one call, answered together by `future`, which belongs to the caller's event loop.
 
-    `closed` tells the worker that nobody waits any more: the caller has gone, or has its answer or an error.
+    `started` says that a job has left the queue. `closed` tells the worker that nobody waits any more: the caller has
+    gone, or has its answer or an error.
     """
 
     def __init__(self, jobs: Sequence[DecodingJob], loop: asyncio.AbstractEventLoop) -> None:

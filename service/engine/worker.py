@@ -1,19 +1,25 @@
-"""The step loop: one thread that decodes batch after batch and answers every sentence."""
+"""The step loop: one thread, in which sentences join the running batch, advance, and leave it when they are done."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.decoding.backend import Seq2SeqBackend
+from service.decoding.lane import Hypotheses
 from service.decoding.search import SearchBatch
 from service.domain import SpecialIds
+from service.engine.grouping import group_by_length
+from service.engine.limits import Load
 from service.engine.queue import JobQueue
-from service.engine.submission import Hypotheses, Ticket
+from service.engine.submission import Submission, Ticket
 from service.errors import DecodingError
 
 logger = logging.getLogger(__name__)
+
+MODEL_FAILED = "The model could not be run on this text."
 
 
 @dataclass(slots=True)
@@ -28,10 +34,10 @@ class WorkDone:
 
 
 class Worker:
-    """Takes batches from the queue and steps each to its end.
+    """Runs one batch, which sentences join and leave between steps.
 
-    Sentences whose caller has gone leave between steps; finished ones are answered at once. A batch that fails
-    is decoded again one sentence at a time, so that one sentence cannot fail its neighbours.
+    A sentence whose caller has gone leaves at the next step. If the model fails on a batch, its sentences are decoded
+    again, each alone, so that one sentence cannot fail its neighbours.
     """
 
     def __init__(self, backend: Seq2SeqBackend, special_ids: SpecialIds, queue: JobQueue) -> None:
@@ -39,6 +45,9 @@ class Worker:
         self._backend = backend
         self._special_ids = special_ids
         self._queue = queue
+        self._batch = SearchBatch(backend, special_ids)
+        self._live: dict[int, Ticket] = {}  # by the batch's number for the sentence
+        self._rows = 0  # that the live sentences may need
         self._thread = threading.Thread(target=self._run, name="decoding-worker", daemon=True)
 
     @property
@@ -55,44 +64,115 @@ class Worker:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while batch := self._queue.take():
-            self._decode(batch)
+        while True:
+            self._leave()
+            idle = not self._live
+            self.work_done.live_rows = self._batch.live_rows
+            tickets = self._queue.take(Load(self._rows, self._batch.width), wait=idle)
+            if idle and not tickets:
+                return
+            if tickets:
+                self._join(tickets)
+            if self._live:
+                self._step()
 
-    def _decode(self, batch: list[Ticket]) -> None:
+    def _join(self, tickets: Sequence[Ticket]) -> None:
+        """Encodes sentences, those of like length together, and adds them to the batch."""
+        for group in group_by_length([ticket for ticket in tickets if ticket.is_open]):
+            try:
+                self._admit(group)
+            except Exception as error:  # whatever a model raises must reach its callers and stop nothing else
+                self._note_failure(len(group), error)
+                if len(group) == 1:
+                    self._fail(group[0], error)
+                else:
+                    self._join_singly(group)
+
+    def _join_singly(self, tickets: Sequence[Ticket]) -> None:
+        for ticket in tickets:
+            self._join([ticket])
+
+    def _admit(self, tickets: Sequence[Ticket]) -> None:
+        numbers = self._batch.admit([ticket.job for ticket in tickets])
+        self._live.update(zip(numbers, tickets, strict=True))
+        self._rows += sum(ticket.job.options.rows for ticket in tickets)
+
+    def _leave(self) -> None:
+        """Drops the sentences that nobody waits for any more."""
+        while (submission := self._queue.take_withdrawn()) is not None:
+            self._drop(submission)
+
+    def _drop(self, submission: Submission) -> None:
+        for number in [number for number, ticket in self._live.items() if ticket.submission is submission]:
+            self._batch.drop(number)
+            self._forget(number)
+
+    def _forget(self, number: int) -> Ticket:
+        ticket = self._live.pop(number)
+        self._rows -= ticket.job.options.rows
+        return ticket
+
+    def _step(self) -> None:
+        """Advances the batch by a token and answers what is done."""
+        self.work_done.live_rows = self._batch.live_rows
         try:
-            self._search(batch)
-        except Exception as error:  # whatever a model raises must reach its callers and stop nothing else
-            self.work_done.failures += 1
-            logger.exception("a batch of %d sentences failed", len(batch))
-            if len(batch) == 1:
-                failure = DecodingError("The model could not be run on this text.")
-                failure.__cause__ = error
-                batch[0].submission.fail(failure)
-                return
-            for ticket in batch:
-                if ticket.is_open:
-                    self._decode([ticket])
-        finally:
-            self.work_done.live_rows = 0
+            outcomes = self._batch.step()
+        except Exception as error:  # as above
+            self._note_failure(len(self._live), error)
+            self._start_again()
+            return
+        self.work_done.steps += 1
+        for number, outcome in outcomes.items():
+            if number not in self._live:  # another sentence of its request has failed in this step
+                continue
+            ticket = self._forget(number)
+            if isinstance(outcome, DecodingError):
+                self._note_failure(1, outcome)
+                self._fail(ticket, outcome)
+            else:
+                self._answer(ticket, outcome)
 
-    def _search(self, batch: list[Ticket]) -> None:
-        search = SearchBatch(self._backend, self._special_ids)
-        waiting = dict(zip(search.admit([ticket.job for ticket in batch]), batch, strict=True))
-        while waiting:
-            for sentence in [sentence for sentence, ticket in waiting.items() if not ticket.is_open]:
-                search.drop(sentence)
-                del waiting[sentence]
-            if not waiting:
-                return
-            self.work_done.live_rows = search.live_rows
-            done = search.step()
-            self.work_done.steps += 1
-            for sentence, outcome in done.items():
-                if isinstance(outcome, DecodingError):
-                    raise outcome
-                self._answer(waiting.pop(sentence), outcome)
+    def _start_again(self) -> None:
+        """Decodes every live sentence from its beginning, each alone, and goes on with an empty batch."""
+        tickets = list(self._live.values())
+        for ticket in tickets:
+            self._reset()
+            self._decode_alone(ticket)
+        self._reset()
+
+    def _reset(self) -> None:
+        self._batch = SearchBatch(self._backend, self._special_ids)
+        self._live, self._rows = {}, 0
+
+    def _decode_alone(self, ticket: Ticket) -> None:
+        try:
+            [number] = self._batch.admit([ticket.job]) if ticket.is_open else [None]
+            while ticket.is_open:
+                self.work_done.live_rows = self._batch.live_rows
+                outcomes = self._batch.step()
+                self.work_done.steps += 1
+                if number in outcomes:
+                    outcome = outcomes[number]
+                    if isinstance(outcome, DecodingError):
+                        raise outcome
+                    self._answer(ticket, outcome)
+        except Exception as error:  # as above
+            self._note_failure(1, error)
+            self._fail(ticket, error)
 
     def _answer(self, ticket: Ticket, hypotheses: Hypotheses) -> None:
         self.work_done.sentences += 1
         self.work_done.target_tokens += len(hypotheses[0].target_ids)
         ticket.submission.deliver(ticket.index, hypotheses)
+
+    def _fail(self, ticket: Ticket, error: Exception) -> None:
+        """Answers a caller with an error that says nothing of the cause, and drops what is left of its sentences."""
+        failure = DecodingError(MODEL_FAILED)
+        failure.__cause__ = error
+        ticket.submission.fail(failure)
+        self._queue.withdraw(ticket.submission)
+        self._leave()
+
+    def _note_failure(self, sentences: int, error: Exception) -> None:
+        self.work_done.failures += 1
+        logger.error("the model failed on %d sentences", sentences, exc_info=error)

@@ -55,40 +55,20 @@ def test_concurrent_callers_share_a_batch_and_get_what_they_get_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limits", "batches"),
+    ("limits", "most_rows"),
     [
-        (EngineLimits(max_live_rows=4), [1, 2, 2, 1]),
-        (EngineLimits(max_padded_memory_tokens=20), [1, 2, 2, 1]),  # two sentences x beam 2 x 5 source tokens
-        (EngineLimits(max_live_rows=1), [1, 1, 1, 1, 1, 1]),  # a single sentence is always decoded
+        (EngineLimits(max_live_rows=4), 4),
+        (EngineLimits(max_padded_memory_tokens=20), 4),  # two sentences x beam 2 x 5 source tokens
+        (EngineLimits(max_live_rows=1), 2),  # a single sentence is always decoded
     ],
 )
-def test_batches_keep_to_the_budgets(limits: EngineLimits, batches: list[int]) -> None:
+def test_batches_keep_to_the_budgets(limits: EngineLimits, most_rows: int) -> None:
     async def test() -> None:
-        backend = GatedBackend()
+        backend = ScriptedBackend(random_model("abc.", seed=3))
         async with running(backend, limits) as engine:
-            first = asyncio.create_task(engine.decode([make_job("abcd", beam_size=2)]))
-            await backend.is_reached()
-            rest = asyncio.create_task(engine.decode([make_job("abcd", beam_size=2)] * 5))
-            await asyncio.sleep(0)
-            backend.allow()
-            await asyncio.gather(first, rest)
-        assert backend.batches == batches
-
-    run(test)
-
-
-def test_a_batch_holds_one_beam_size_and_the_longest_waiting_sentence_goes_first() -> None:
-    async def test() -> None:
-        backend = GatedBackend()
-        async with running(backend) as engine:
-            first = asyncio.create_task(engine.decode([make_job("a")]))
-            await backend.is_reached()
-            sizes = (2, 1, 1, 2, 1)
-            calls = [asyncio.create_task(engine.decode([make_job("a", beam_size=size)])) for size in sizes]
-            await asyncio.sleep(0)
-            backend.allow()
-            await asyncio.gather(first, *calls)
-        assert backend.batches == [1, 2, 3]
+            jobs = [make_job("abcd", beam_size=2, min_decoding_length=3)]
+            await asyncio.gather(*(engine.decode(jobs * 2) for _ in range(3)))
+        assert max(backend.rows_per_step) == most_rows
 
     run(test)
 
