@@ -20,69 +20,12 @@ from service.decoding.lane import Arrivals, Hypotheses, Outcome, Surroundings
 from service.decoding.rows import IndexArray
 from service.decoding.rules import Demands, Offer, RowView, apply_rules, force_prefix
 from service.decoding.scoring import ScoreArray, coverage_penalty, length_penalty
-from service.decoding.trails import TrailArray, empty_trails, join_trails, widen
-from service.domain import BoolArray, DecodingJob
+from service.decoding.slots import Slots
+from service.decoding.trails import TRAIL, TrailArray, widen
+from service.domain import BoolArray, DecodingJob, IntArray
 from service.errors import DecodingError
 
 _Value = TypeVar("_Value", bound=np.generic)
-
-
-@dataclass(slots=True)
-class Slots:
-    """The slots of every sentence; each array is (sentences, beam_size), `trails` has its tokens in a third dimension.
-
-    Attributes:
-        live: whether the slot's hypothesis can grow.
-        rows: decoder row of a live slot; meaningless elsewhere.
-        worth: float64, sum of what the tokens of a live hypothesis are worth; -inf elsewhere.
-        scores: float64, final score of a complete hypothesis; -inf elsewhere.
-        lengths: tokens of the hypothesis.
-        trails: its tokens.
-    """
-
-    live: BoolArray
-    rows: IndexArray
-    worth: ScoreArray
-    scores: ScoreArray
-    lengths: IndexArray
-    trails: TrailArray
-
-    @classmethod
-    def start(cls, rows: IndexArray, beam_size: int) -> Slots:
-        """One hypothesis without tokens per sentence, in slot 0; `rows` (sentences,) are their decoder rows."""
-        shape = (len(rows), beam_size)
-        live = np.zeros(shape, dtype=np.bool_)
-        live[:, 0] = True
-        return cls(
-            live=live,
-            rows=np.broadcast_to(rows[:, np.newaxis], shape).copy(),
-            worth=np.where(live, 0.0, -np.inf),
-            scores=np.full(shape, -np.inf),
-            lengths=np.zeros(shape, dtype=np.int64),
-            trails=empty_trails(shape),
-        )
-
-    def join(self, other: Slots) -> Slots:
-        """The slots of both, one after the other."""
-        return Slots(
-            live=np.concatenate([self.live, other.live]),
-            rows=np.concatenate([self.rows, other.rows]),
-            worth=np.concatenate([self.worth, other.worth]),
-            scores=np.concatenate([self.scores, other.scores]),
-            lengths=np.concatenate([self.lengths, other.lengths]),
-            trails=join_trails(self.trails, other.trails),
-        )
-
-    def select(self, keep: BoolArray) -> Slots:
-        """The slots of the sentences where `keep` is True."""
-        return Slots(
-            self.live[keep],
-            self.rows[keep],
-            self.worth[keep],
-            self.scores[keep],
-            self.lengths[keep],
-            self.trails[keep],
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +94,7 @@ class BeamLane:
             return {}
         lengths = self._around.log.now - 1 - self._table["start"]
         continuations = self._continue(output, lengths)
-        alive = self._choose(continuations, lengths)
+        alive = self._choose(continuations)
         outcomes: dict[int, Outcome] = {}
         busy = self._slots.live.any(axis=1)
         if not busy.all():
@@ -175,10 +118,9 @@ class BeamLane:
 
     def _continue(self, output: StepOutput, lengths: IndexArray) -> Continuations:
         """Values every continuation of every live hypothesis."""
-        slots, count = self._slots, self.num_candidates
-        offer = self._offer(output, lengths, count)
+        slots, jobs = self._slots, self._table
+        offer = self._offer(output, lengths)
         worth = slots.worth[:, :, np.newaxis] + offer.worth
-        jobs = self._table
         lengths = lengths + 1
         divisor = length_penalty(lengths, jobs["length_penalty"])
         ranking = worth / divisor[:, np.newaxis, np.newaxis]
@@ -188,22 +130,26 @@ class BeamLane:
             completes |= at_limit[:, np.newaxis, np.newaxis]
         if self._demands.coverage:
             ranking += np.where(completes, self._coverage()[:, :, np.newaxis], 0.0)
-        ranking[:, :, 0] = np.where(slots.live, ranking[:, :, 0], slots.scores)
+        if not slots.live.all():
+            ranking[:, :, 0] = np.where(slots.live, ranking[:, :, 0], slots.scores)
         return Continuations(offer, worth, ranking, completes)
 
-    def _offer(self, output: StepOutput, lengths: IndexArray, count: int) -> Offer:
+    def _offer(self, output: StepOutput, lengths: IndexArray) -> Offer:
         """What may follow each slot, (sentences, beam_size, candidates); slots that are not live have no offers."""
-        slots, around = self._slots, self._around
+        slots, around, demands, count = self._slots, self._around, self._demands, self.num_candidates
         live = slots.live
-        sentences = np.nonzero(live)[0]
         rows = slots.rows[live]
         log_probs = output.candidate_log_probs[rows, :count]
-        plain = Offer(output.candidate_ids[rows, :count], log_probs, log_probs)
-        tokens = slots.trails["token"][live] if self._demands.need_tokens else plain.token_ids
-        view = RowView(self._table[sentences], lengths[sentences], tokens)
-        offer = apply_rules(plain, view, self._demands, around.banned, around.ids.eos)
-        if self._demands.prefix:
-            offer = force_prefix(offer, view, around.rows.forced_ids[rows], output.forced_log_probs[rows])
+        offer = Offer(output.candidate_ids[rows, :count], log_probs, log_probs)
+        if demands.plain:
+            offer = around.banned.usual(offer)
+        else:
+            sentences = np.nonzero(live)[0]
+            tokens = slots.trails["token"][live] if demands.need_tokens else offer.token_ids
+            view = RowView(self._table[sentences], lengths[sentences], tokens)
+            offer = apply_rules(offer, view, demands, around.banned, around.ids.eos)
+            if demands.prefix:
+                offer = force_prefix(offer, view, around.rows.forced_ids[rows], output.forced_log_probs[rows])
         shape = (*live.shape, offer.token_ids.shape[1])
         if len(rows) == live.size:
             return Offer(offer.token_ids.reshape(shape), offer.log_probs.reshape(shape), offer.worth.reshape(shape))
@@ -218,69 +164,67 @@ class BeamLane:
         penalties[live] = coverage_penalty(sums, weights[live])
         return penalties
 
-    def _choose(self, continuations: Continuations, lengths: IndexArray) -> BoolArray:
+    def _choose(self, continuations: Continuations) -> BoolArray:
         """Fills the slots with the best continuations, ties to the lower slot, then to the earlier candidate.
 
         Returns:
             (sentences,) whether there was any.
         """
-        old, lines = self._slots, self._lines
+        old = self._slots
         sentences, beam_size, width = continuations.ranking.shape
         flat = continuations.ranking.reshape(sentences, beam_size * width)
         best = (-flat).argsort(axis=1, kind="stable")[:, :beam_size]
-        picked = best + lines * flat.shape[1]
+        picked = best + self._lines * (beam_size * width)  # indices into all candidates
+        sources = picked // width  # indices into all slots
         ranking = flat.take(picked)
-        sources = best // width
         taken = ranking > -np.inf  # False for NaN too
-        grows = taken & old.live[lines, sources]
-        completes = grows & continuations.completes.take(picked)
-        parents = old.rows[lines, sources]
-        worth = continuations.worth.take(picked)
+        grows = taken & old.live.take(sources)
+        live = grows & ~continuations.completes.take(picked)
+        rows = old.rows.take(sources)
+        token_ids = continuations.offer.token_ids.take(picked)
         new = Slots(
-            live=grows & ~completes,
+            live=live,
             rows=old.rows,
-            worth=worth,
-            scores=np.where(taken & ~(grows & ~completes), ranking, -np.inf),
-            lengths=old.lengths[lines, sources] + grows,
-            trails=self._extend(continuations.offer, picked, sources, parents, lengths),
+            worth=np.where(live, continuations.worth.take(picked), -np.inf),
+            scores=np.where(taken & ~live, ranking, -np.inf),
+            lengths=old.lengths.take(sources) + grows,
+            trails=self._extend(Offer(token_ids, continuations.offer.log_probs.take(picked), ranking), sources, rows),
         )
-        new.worth[~new.live] = -np.inf
-        self._assign_rows(old, new, parents, continuations.offer.token_ids.take(picked))
+        self._assign_rows(new, rows, token_ids)
         self._slots = new
         return np.asarray(taken.any(axis=1))
 
-    def _extend(
-        self, offer: Offer, picked: IndexArray, sources: IndexArray, rows: IndexArray, lengths: IndexArray
-    ) -> TrailArray:
+    def _extend(self, chosen: Offer, sources: IndexArray, rows: IndexArray) -> TrailArray:
         """The trails of the slots' new hypotheses; what is written behind a complete one is never read."""
         self._longest += 1
         old = widen(self._slots.trails, self._longest)
-        trails = np.empty_like(old)
-        trails[:, :, : self._longest] = old[self._lines, sources, : self._longest]
-        place = (self._lines, np.arange(self._beam_size), lengths[:, np.newaxis])
-        trails["token"][place] = offer.token_ids.take(picked)
-        trails["row"][place] = rows
-        trails["log_prob"][place] = offer.log_probs.take(picked)
-        return trails
+        room = old.shape[2]
+        trails = old.reshape(-1, room).take(sources.ravel(), axis=0)
+        tokens = np.empty(sources.shape, dtype=TRAIL)
+        tokens["token"], tokens["row"], tokens["log_prob"] = chosen.token_ids, rows, chosen.log_probs
+        lengths = self._around.log.now - 1 - self._table["start"]
+        places = np.arange(0, trails.size, room).reshape(sources.shape) + lengths[:, np.newaxis]
+        trails.reshape(-1)[places] = tokens
+        return trails.reshape(old.shape)
 
-    def _assign_rows(self, old: Slots, new: Slots, parents: IndexArray, token_ids: npt.NDArray[np.int32]) -> None:
+    def _assign_rows(self, new: Slots, parents: IndexArray, token_ids: IntArray) -> None:
         """Gives every live slot a decoder row: those that the sentence has, then new ones; frees what is left."""
-        store = self._around.rows
+        store, old = self._around.rows, self._slots
         if old.live.all() and new.live.all():
             store.follow(new.rows, parents)
-        else:
-            places = _left(new.live)  # (sentences, beam_size), the how-manieth live slot
-            owned = old.live.sum(axis=1, keepdims=True)
-            rows = np.take_along_axis(old.rows, np.argsort(~old.live, axis=1, kind="stable"), axis=1)
-            new.rows = np.take_along_axis(rows, np.where(new.live, places, 0), axis=1)
-            keeps = new.live & (places < owned)
-            store.follow(new.rows[keeps], parents[keeps])
-            more = new.live & ~keeps
-            if more.any():
-                new.rows[more] = store.fork(parents[more])
-            needed = new.live.sum(axis=1, keepdims=True)
-            ranks = np.arange(self._beam_size)
-            store.free(rows[(ranks >= needed) & (ranks < owned)])
+            store.input_ids[new.rows] = token_ids
+            return
+        owned = old.live.sum(axis=1)[:, np.newaxis]
+        rows = old.rows[self._lines, (~old.live).argsort(axis=1, kind="stable")]  # those in use first
+        places = new.live.cumsum(axis=1) - 1  # the how-manieth live slot
+        new.rows = rows[self._lines, np.maximum(places, 0)]
+        keeps = new.live & (places < owned)
+        store.follow(new.rows[keeps], parents[keeps])
+        more = new.live & ~keeps
+        if more.any():
+            new.rows[more] = store.fork(parents[more])
+        ranks = np.arange(self._beam_size)
+        store.free(rows[(ranks > places[:, -1:]) & (ranks < owned)])
         store.input_ids[new.rows[new.live]] = token_ids[new.live]
 
     def _hypotheses(self, index: int) -> Hypotheses:
@@ -324,8 +268,3 @@ def _spread(values: npt.NDArray[_Value], live: BoolArray) -> npt.NDArray[_Value]
     spread = np.zeros((*live.shape, values.shape[1]), dtype=values.dtype)
     spread[live] = values
     return spread
-
-
-def _left(live: BoolArray) -> IndexArray:
-    """(sentences, beam_size), how many live slots stand before each."""
-    return np.asarray(np.cumsum(live, axis=1) - live)

@@ -121,15 +121,13 @@ class GreedyLane:
             self._retain(~gone)
 
     def _offer(self, output: StepOutput, lengths: IndexArray) -> Offer:
-        """What may follow each strand; without work where the model's best token always may."""
+        """What may follow each strand."""
         demands, around = self._demands, self._around
         count = self.num_candidates
         log_probs = output.candidate_log_probs[self._rows, :count]
         plain = Offer(output.candidate_ids[self._rows, :count], log_probs, log_probs)
-        if not (demands.minimum or demands.prefix or demands.need_tokens or demands.sampling):
-            best = plain.token_ids[:, :1]
-            if not around.banned.include(self._table["ban"], best).any():
-                return Offer(best, log_probs[:, :1], log_probs[:, :1])
+        if demands.plain:
+            return around.banned.usual(plain)
         view = RowView(self._table, lengths, self._trails["token"])
         offer = apply_rules(plain, view, demands, around.banned, around.ids.eos)
         if not demands.prefix:

@@ -51,7 +51,8 @@ JOB: Final = np.dtype(
         ("sampling_temperature", np.float64),
         ("num_hypotheses", np.int64),
         ("num_alternatives", np.int64),
-        ("ban", np.int64),  # row of the table of banned tokens
+        ("ban", np.int64),  # number of its set of banned tokens
+        ("plain", np.bool_),  # no option changes which tokens may follow, or what is to be remembered
     ]
 )
 
@@ -156,7 +157,14 @@ def tabulate(job: DecodingJob, sentence: int, start: int, ban: int) -> tuple[Any
         options.num_hypotheses,
         options.num_alternatives,
         ban,
+        _is_plain(job, ban),
     )
+
+
+def _is_plain(job: DecodingJob, ban: int) -> bool:
+    options = job.options
+    changed = options.min_decoding_length > 1 or options.repetition_penalty > 1 or options.no_repeat_ngram_size > 0
+    return not (changed or job.prefix_ids or options.sampling_top_k or options.num_alternatives or ban)
 
 
 def pad(sequences: Sequence[Sequence[int]], padding: int) -> IntArray:

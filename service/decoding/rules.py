@@ -16,6 +16,22 @@ from service.domain import BoolArray, DecodingJob, FloatArray, IntArray, Special
 TokenArray = npt.NDArray[np.integer[Any]]
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What may follow each row; every array is (rows, candidates).
+
+    Attributes:
+        token_ids: the candidates, the model's best first.
+        log_probs: float32, their natural log-probabilities as the model gives them.
+        worth: what counts for the choice: the log-probabilities after the repetition penalty, -inf for a token that
+            must not follow.
+    """
+
+    token_ids: IntArray
+    log_probs: FloatArray
+    worth: FloatsLike
+
+
 class BannedTokens:
     """Tables of the tokens that jobs must never produce, one for each different set of them.
 
@@ -52,6 +68,13 @@ class BannedTokens:
             return np.asarray(self._tables[0].take(token_ids))
         return np.asarray(self._tables[numbers.reshape(-1, *(1,) * (token_ids.ndim - 1)), token_ids])
 
+    def usual(self, offer: Offer) -> Offer:
+        """What is left of an offer to rows whose jobs have no wishes."""
+        banned = self._tables[0].take(offer.token_ids)
+        if not banned.any():
+            return offer
+        return Offer(offer.token_ids, offer.log_probs, np.where(banned, -np.inf, offer.worth))
+
     def _number(self, banned: frozenset[int]) -> int:
         """Finds a set, or makes it in the place of one that nobody uses any more."""
         if banned in self._sets:
@@ -73,11 +96,13 @@ class Demands:
     """Which rules a lane's jobs ask for at all, so that those that nobody asks for cost nothing.
 
     Attributes:
+        plain: no job asks for any.
         bans: the most tokens that one job bans, the end of sentence included where it may come too early.
         minimum, prefix, no_repeat, repetition, coverage, sampling, alternatives: whether a job has this option; for
             alternatives how many the one that wants most.
     """
 
+    plain: bool = True
     bans: int = 0
     minimum: bool = False
     prefix: bool = False
@@ -90,10 +115,11 @@ class Demands:
     @classmethod
     def of(cls, table: JobTable, banned: BannedTokens) -> Demands:
         """The demands of the jobs in `table`."""
-        if len(table) == 0:
-            return cls()
+        if table["plain"].all():
+            return cls(bans=banned.size_of(0), coverage=bool(table["coverage_penalty"].any()))
         minimum = bool(table["min_length"].max() > 1)
         return cls(
+            plain=False,
             bans=max(map(banned.size_of, set(table["ban"].tolist()))) + minimum,
             minimum=minimum,
             prefix=bool(table["prefix_length"].any()),
@@ -118,22 +144,6 @@ class Demands:
         """
         wanted = max(wanted, self.sampling) + self.bans + (longest if self.need_tokens else 0)
         return max(wanted, self.alternatives)
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What may follow each row; every array is (rows, candidates).
-
-    Attributes:
-        token_ids: the candidates, the model's best first.
-        log_probs: float32, their natural log-probabilities as the model gives them.
-        worth: what counts for the choice: the log-probabilities after the repetition penalty, -inf for a token that
-            must not follow.
-    """
-
-    token_ids: IntArray
-    log_probs: FloatArray
-    worth: FloatsLike
 
 
 @dataclass(frozen=True, slots=True)
