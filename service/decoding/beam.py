@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from service.decoding.backend import StepOutput
 from service.decoding.greedy import NO_PROBABILITY
-from service.decoding.jobs import JOB, JobTable
+from service.decoding.jobs import JOB, JobTable, join_tables
 from service.decoding.lane import Arrivals, Hypotheses, Outcome, Surroundings
 from service.decoding.rows import IndexArray
 from service.decoding.rules import Demands, Offer, RowView, apply_rules, force_prefix
@@ -83,7 +83,7 @@ class BeamLane:
         """See `Lane`."""
         rows = self._around.rows.add(arrivals.encoded, arrivals.source_lengths, self._around.ids.bos)
         self._jobs += arrivals.jobs
-        self._table = np.concatenate([self._table, self._around.tabulate(arrivals)])
+        self._table = join_tables(self._table, self._around.tabulate(arrivals))
         self._slots = self._slots.join(Slots.start(rows, self._beam_size))
         self._survey()
         self._announce_prefixes()

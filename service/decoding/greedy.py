@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from service.decoding.backend import StepOutput
-from service.decoding.jobs import JOB, JobTable, length_limit
+from service.decoding.jobs import JOB, JobTable, join_tables, length_limit
 from service.decoding.lane import Arrivals, Hypotheses, Outcome, Surroundings
 from service.decoding.rows import IndexArray
 from service.decoding.rules import Demands, Offer, RowView, apply_rules, force_prefix
@@ -79,7 +79,7 @@ class GreedyLane:
         rows = self._around.rows.add(strands.encoded, strands.source_lengths, self._around.ids.bos)
         uniforms = [draw for job in arrivals.jobs for draw in _uniforms(job)]
         self._strands += map(_Strand, strands.numbers, strands.jobs, uniforms)
-        self._table = np.concatenate([self._table, self._around.tabulate(strands)])
+        self._table = join_tables(self._table, self._around.tabulate(strands))
         self._rows = np.concatenate([self._rows, rows])
         self._worth = np.concatenate([self._worth, np.zeros(len(rows))])
         self._trails = join_trails(self._trails, np.zeros((len(rows), 1), dtype=TRAIL))

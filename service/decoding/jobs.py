@@ -161,6 +161,14 @@ def tabulate(job: DecodingJob, sentence: int, start: int, ban: int) -> tuple[Any
     )
 
 
+def join_tables(one: JobTable, other: JobTable) -> JobTable:
+    """Both one after the other; `np.concatenate` does the same, but compares the fields' types first."""
+    joined = np.empty(len(one) + len(other), dtype=JOB)
+    joined[: len(one)] = one
+    joined[len(one) :] = other
+    return joined
+
+
 def _is_plain(job: DecodingJob, ban: int) -> bool:
     options = job.options
     changed = options.min_decoding_length > 1 or options.repetition_penalty > 1 or options.no_repeat_ngram_size > 0

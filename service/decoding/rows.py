@@ -144,6 +144,9 @@ class DecoderRowStore:
         """
         self._state = tuple(state)
         parents, moved = self._parents, None
+        if self._freed and not self._forked and sum(map(len, self._freed)) == self._count:
+            self._clear()
+            return None
         if self._forked:
             parents = self._add_forks(np.concatenate(self._forked), parents)
         if self._freed:
@@ -190,6 +193,12 @@ class DecoderRowStore:
         self._count = count
         return parents[:count], moved
 
+    def _clear(self) -> None:
+        """Forgets all rows."""
+        self._count, self._memory, self._state, self.attention_sums = 0, [], (), None
+        self._mask = np.zeros((0, 0), dtype=np.bool_)
+        self._parents, self._freed = None, []
+
     def _replace(self, encoded: DecoderRows) -> None:
         """Takes the first sentences' arrays as they are: they belong to the backend, and are only read."""
         self._memory, self._mask, self._owned = list(encoded.memory), encoded.source_mask, False
@@ -235,9 +244,6 @@ class DecoderRowStore:
 
     def _trim(self) -> None:
         """Makes the arrays as narrow as the longest sentence left, if that is worth a copy."""
-        if self._count == 0:
-            self._memory, self._mask, self.attention_sums = [], np.zeros((0, 0), dtype=np.bool_), None
-            return
         width = int(self._lengths[: self._count].max())
         if width > self._mask.shape[1] * TRIM_BELOW:
             return

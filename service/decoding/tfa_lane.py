@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from service.decoding.backend import DecoderRows, StepOutput
-from service.decoding.jobs import JOB, JobTable
+from service.decoding.jobs import JOB, JobTable, join_tables
 from service.decoding.lane import Arrivals, Hypotheses, Outcome, Surroundings
 from service.decoding.rows import IndexArray
 from service.decoding.tfa import TfaBeams, TfaOptions, TfaStep, attention_slots, gather_tree
@@ -63,7 +63,7 @@ class TfaLane:
         tiled = arrivals.select(np.repeat(np.arange(count), self._beam_size).tolist())
         rows = self._around.rows.add(tiled.encoded, tiled.source_lengths, self._around.ids.bos)
         self._rows = np.concatenate([self._rows, rows.reshape(count, self._beam_size)])
-        self._table = np.concatenate([self._table, self._around.tabulate(arrivals)])
+        self._table = join_tables(self._table, self._around.tabulate(arrivals))
         self._stories += [_Story() for _ in arrivals.jobs]
         width = self._around.rows.width
         new = TfaBeams.start(_fit(_initial_alignments(arrivals.encoded), width), self._beam_size)

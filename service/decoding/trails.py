@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -40,9 +41,12 @@ def widen(trails: TrailArray, tokens: int) -> TrailArray:
 
 
 def join_trails(one: TrailArray, other: TrailArray) -> TrailArray:
-    """Both one after the other along the first axis."""
+    """Both one after the other along the first axis, with the room of the larger."""
     width = max(one.shape[-1], other.shape[-1])
-    return np.concatenate([widen(one, width)[..., :width], widen(other, width)[..., :width]])
+    joined = np.zeros((len(one) + len(other), *one.shape[1:-1], width), dtype=TRAIL)
+    joined[: len(one), ..., : one.shape[-1]] = one
+    joined[len(one) :, ..., : other.shape[-1]] = other
+    return joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,11 @@ class StepLog:
         Returns:
             (mechanisms, tokens, source_len).
         """
-        steps = zip(self._since(start, len(rows)), rows.tolist(), strict=True)
-        return np.array([step.attention_weights[row, :, :source_length] for step, row in steps]).transpose(1, 0, 2)
+        steps = self._since(start, len(rows))
+        pairs = zip(steps, rows.tolist(), strict=True)
+        if steps[0].attention_weights.shape[1] == 1:
+            return np.array([[step.attention_weights[row, 0, :source_length] for step, row in pairs]])
+        return np.array([step.attention_weights[row, :, :source_length] for step, row in pairs]).transpose(1, 0, 2)
 
     def candidates(self, start: int, rows: IntArray, count: int) -> tuple[IntArray, FloatArray]:
         """The `count` best ids, and their log-probabilities, at consecutive tokens; (tokens, count) each."""
@@ -97,4 +104,4 @@ class StepLog:
 
     def _since(self, start: int, count: int) -> list[_Step]:
         first = start - self._first
-        return [self._steps[index] for index in range(first, first + count)]
+        return list(islice(self._steps, first, first + count))
