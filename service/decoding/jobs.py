@@ -110,18 +110,21 @@ def check_job(job: DecodingJob, vocabulary_size: int) -> None:
     """
     check_options(job.options)
     limit = length_limit(job)
-    vocabulary = range(vocabulary_size)
     rules = (
         ("source_ids", len(job.source_ids) >= 1, "must not be empty"),
-        ("source_ids", all(i in vocabulary for i in job.source_ids), "ids must be in the vocabulary"),
-        ("target_prefix", all(i in vocabulary for i in job.prefix_ids), "ids must be in the vocabulary"),
-        ("suppressed_tokens", all(i in vocabulary for i in job.suppressed_ids), "ids must be in the vocabulary"),
+        ("source_ids", _are_ids(job.source_ids, vocabulary_size), "ids must be in the vocabulary"),
+        ("target_prefix", _are_ids(job.prefix_ids, vocabulary_size), "ids must be in the vocabulary"),
+        ("suppressed_tokens", _are_ids(job.suppressed_ids, vocabulary_size), "ids must be in the vocabulary"),
         ("max_decoding_length", limit >= 1, "must be at least 1"),
         ("min_decoding_length", job.options.min_decoding_length <= limit, f"must be at most the maximum, {limit}"),
         ("target_prefix", len(job.prefix_ids) < limit, f"must be shorter than the maximum length, {limit} tokens"),
         ("target_prefix", not job.prefix_ids or job.options.search_mode != "tfa", "is unknown to search_mode tfa"),
     )
     _refuse_broken(rules)
+
+
+def _are_ids(ids: Sequence[int], vocabulary_size: int) -> bool:
+    return not ids or (min(ids) >= 0 and max(ids) < vocabulary_size)
 
 
 def _check_tfa(options: DecodingOptions) -> None:

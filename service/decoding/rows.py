@@ -193,6 +193,12 @@ class DecoderRowStore:
         self._count = count
         return parents[:count], moved
 
+    def _may_hide_source(self, width: int) -> bool:
+        """Whether a dimension of the state may be source without having shown it by ever being different."""
+        return any(
+            width in array.shape[1:] for index, array in enumerate(self._state) if index not in self._source_axes
+        )
+
     def _clear(self) -> None:
         """Forgets all rows."""
         self._count, self._memory, self._state, self.attention_sums = 0, [], (), None
@@ -206,9 +212,9 @@ class DecoderRowStore:
         self.attention_sums = None
 
     def _make_room(self, rows: int, width: int) -> None:
-        """Makes the arrays of encoded sentences large enough."""
+        """Makes the arrays of encoded sentences large enough, and our own."""
         capacity, present = self._mask.shape
-        if rows > capacity or width > present:
+        if rows > capacity or width > present or not self._owned:
             capacity = max(rows, int(capacity * GROWTH)) if rows > capacity else capacity
             self._reshape(capacity, max(width, present))
 
@@ -244,8 +250,8 @@ class DecoderRowStore:
 
     def _trim(self) -> None:
         """Makes the arrays as narrow as the longest sentence left, if that is worth a copy."""
-        width = int(self._lengths[: self._count].max())
-        if width > self._mask.shape[1] * TRIM_BELOW:
+        present, width = self._mask.shape[1], int(self._lengths[: self._count].max())
+        if width > present * TRIM_BELOW or self._may_hide_source(present):
             return
         self._reshape(min(len(self._mask), int(self._count * GROWTH)), width)
         state = list(self._state)

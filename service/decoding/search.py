@@ -56,7 +56,7 @@ class SearchBatch:
         return self._around.rows.width
 
     def admit(self, jobs: Sequence[DecodingJob]) -> list[int]:
-        """Encodes sentences, all at once; they start with the next step. If it fails, the batch is as before.
+        """Encodes sentences, all at once; they start with the next step. If the model fails, nothing has changed.
 
         Args:
             jobs: at least one; checked (see `check_job`).

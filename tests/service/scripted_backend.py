@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from service.domain import BoolArray, DecodingJob, DecodingOptions, FloatArray, 
 IDS = SpecialIds(pad=0, bos=1, eos=2, unk=3)
 FIRST_LETTER = 4
 LONGEST_HISTORY = 64
+
+_Value = TypeVar("_Value", bound=np.generic)
 
 Model = Callable[[str, str], Mapping[str, float]]
 """From source letters and target letters so far to the probabilities of the next letter (unnamed ones: 0)."""
@@ -94,6 +97,12 @@ def attention_row(source: str, target: str, mechanism: int = 0) -> FloatArray:
     return generator.dirichlet(np.ones(len(source) + 1)).astype(np.float32)
 
 
+def read_only(array: npt.NDArray[_Value]) -> npt.NDArray[_Value]:
+    """The array, which belongs to the backend: search must not write to it."""
+    array.flags.writeable = False
+    return array
+
+
 class ScriptedBackend:
     """A `Seq2SeqBackend` that asks a `Model` row by row; `rows_per_step` records how many rows each step had."""
 
@@ -108,7 +117,7 @@ class ScriptedBackend:
         mask: BoolArray = np.arange(source_ids.shape[1]) < source_lengths[:, None]
         memory = np.where(mask, source_ids, -7).astype(np.float32)[:, :, None]  # padding holds nonsense
         history = np.full((len(source_ids), LONGEST_HISTORY), -1, dtype=np.float32)
-        return DecoderRows(memory=(memory,), source_mask=mask, state=(history,))
+        return DecoderRows(memory=(read_only(memory),), source_mask=read_only(mask), state=(read_only(history),))
 
     def decode_step(
         self, input_ids: IntArray, rows: DecoderRows, forced_ids: IntArray, num_candidates: int
@@ -127,11 +136,11 @@ class ScriptedBackend:
                 attention[row, mechanism, rows.source_mask[row]] = attention_row(source, target, mechanism)
         candidates = np.argsort(-log_probs, axis=1, kind="stable")[:, :num_candidates]
         return StepOutput(
-            candidate_ids=candidates.astype(np.int32),
-            candidate_log_probs=np.take_along_axis(log_probs, candidates, axis=1),
-            forced_log_probs=log_probs[np.arange(len(input_ids)), forced_ids],
-            attention_weights=attention,
-            state=(history,),
+            candidate_ids=read_only(candidates.astype(np.int32)),
+            candidate_log_probs=read_only(np.take_along_axis(log_probs, candidates, axis=1)),
+            forced_log_probs=read_only(log_probs[np.arange(len(input_ids)), forced_ids]),
+            attention_weights=read_only(attention),
+            state=(read_only(history),),
         )
 
     def _log_probs(self, source: str, target: str) -> npt.NDArray[np.float32]:
