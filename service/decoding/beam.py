@@ -21,7 +21,7 @@ from service.decoding.rows import IndexArray
 from service.decoding.rules import Demands, Offer, RowView, apply_rules, force_prefix
 from service.decoding.scoring import ScoreArray, coverage_penalty, length_penalty
 from service.decoding.slots import Slots
-from service.decoding.trails import TRAIL, TrailArray, widen
+from service.decoding.trails import TRAIL, TrailArray, narrow, widen
 from service.domain import BoolArray, DecodingJob, IntArray
 from service.errors import DecodingError
 
@@ -252,6 +252,7 @@ class BeamLane:
         self._demands = Demands.of(self._table, self._around.banned)
         self._lines = np.arange(len(self._jobs))[:, np.newaxis]
         self._longest = int(self._around.log.now - self._table["start"].min()) if self._jobs else 0
+        self._slots.trails = narrow(self._slots.trails, self._longest)
 
     def _announce_prefixes(self) -> None:
         """Says whose log-probability the next step must give: the next token of each target prefix."""

@@ -14,7 +14,7 @@ from service.decoding.lane import Arrivals, Hypotheses, Outcome, Surroundings
 from service.decoding.rows import IndexArray
 from service.decoding.rules import Demands, Offer, RowView, apply_rules, force_prefix
 from service.decoding.scoring import ScoreArray, coverage_penalty, length_penalty, sample
-from service.decoding.trails import TRAIL, TrailArray, empty_trails, join_trails, widen
+from service.decoding.trails import TRAIL, TrailArray, empty_trails, join_trails, narrow, widen
 from service.domain import BoolArray, DecodingJob, Hypothesis, IntArray
 from service.errors import DecodingError
 
@@ -212,6 +212,7 @@ class GreedyLane:
         self._demands = Demands.of(self._table, self._around.banned)
         self._lines = np.arange(len(self._strands))
         self._longest = int(self._around.log.now - self._table["start"].min()) if self._strands else 0
+        self._trails = narrow(self._trails, self._longest)
 
     def _announce_prefixes(self) -> None:
         """Says whose log-probability the next step must give: the next token of each target prefix."""

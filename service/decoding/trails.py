@@ -40,6 +40,12 @@ def widen(trails: TrailArray, tokens: int) -> TrailArray:
     return np.concatenate([trails, np.zeros((*trails.shape[:-1], more), dtype=TRAIL)], axis=-1)
 
 
+def narrow(trails: TrailArray, tokens: int) -> TrailArray:
+    """The trails without most of their room, where hypotheses of up to `tokens` tokens leave most of it empty."""
+    room = 2 * tokens + _COLUMNS_AT_ONCE
+    return trails if trails.shape[-1] <= 2 * room else np.ascontiguousarray(trails[..., :room])
+
+
 def join_trails(one: TrailArray, other: TrailArray) -> TrailArray:
     """Both one after the other along the first axis, with the room of the larger."""
     width = max(one.shape[-1], other.shape[-1])

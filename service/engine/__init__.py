@@ -1,1 +1,1 @@
-"""Scheduling: sentences of concurrent requests wait in one queue and share one decoding batch."""
+"""Scheduling: sentences of concurrent requests take turns to join one running batch, and leave it when done."""

@@ -65,16 +65,17 @@ class Worker:
 
     def _run(self) -> None:
         while True:
-            self._leave()
             idle = not self._live
-            self.work_done.live_rows = self._batch.live_rows
             tickets = self._queue.take(Load(self._rows, self._batch.width), wait=idle)
             if idle and not tickets:
                 return
-            if tickets:
+            try:
+                self._leave()
                 self._join(tickets)
-            if self._live:
                 self._step()
+            except Exception as error:  # a defect of ours: nobody may wait for ever because of it
+                self._give_up([*tickets, *self._live.values()], error)
+            self.work_done.live_rows = self._batch.live_rows
 
     def _join(self, tickets: Sequence[Ticket]) -> None:
         """Encodes sentences, those of like length together, and adds them to the batch."""
@@ -114,6 +115,8 @@ class Worker:
 
     def _step(self) -> None:
         """Advances the batch by a token and answers what is done."""
+        if not self._live:
+            return
         self.work_done.live_rows = self._batch.live_rows
         try:
             outcomes = self._batch.step()
@@ -159,6 +162,13 @@ class Worker:
         except Exception as error:  # as above
             self._note_failure(1, error)
             self._fail(ticket, error)
+
+    def _give_up(self, tickets: Sequence[Ticket], error: Exception) -> None:
+        self._reset()
+        self._note_failure(len(tickets), error)
+        for ticket in tickets:
+            if ticket.is_open:
+                self._fail(ticket, error)
 
     def _answer(self, ticket: Ticket, hypotheses: Hypotheses) -> None:
         self.work_done.sentences += 1

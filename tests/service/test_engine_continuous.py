@@ -239,6 +239,20 @@ def test_a_sentence_without_finite_probabilities_fails_alone() -> None:
     run(test)
 
 
+def test_a_defect_of_the_engine_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        async with running(ScriptedBackend(copying)) as engine:
+            with monkeypatch.context() as patch:
+                patch.setattr(engine._worker, "_answer", None)
+                calls = [engine.decode([make_job("ab")]), engine.decode([make_job("c"), make_job("abcd")])]
+                answers = await asyncio.gather(*calls, return_exceptions=True)
+            assert [type(answer) for answer in answers] == [DecodingError] * 2
+            assert engine.is_running
+            assert best((await engine.decode([make_job("a")]))[0]) == "a."
+
+    run(test)
+
+
 def test_many_cancellations_leave_nothing_behind() -> None:
     async def test() -> None:
         backend = ScriptedBackend(random_model("abcdef.", seed=1))
