@@ -155,6 +155,23 @@ class Hypothesis:
 
 
 @dataclass(frozen=True, slots=True)
+class SettledTokens:
+    """Tokens of a sentence under way that will not change any more: all its hypotheses begin with them.
+
+    Attributes:
+        first: how many tokens stand before them.
+        target_ids: the tokens.
+        token_log_probs: float32 (tokens,).
+        attentions: float32 (tokens, source_len) of each mechanism, the primary first.
+    """
+
+    first: int
+    target_ids: tuple[int, ...]
+    token_log_probs: FloatArray
+    attentions: tuple[FloatArray, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """A hard alignment link between word indices, with the weight the soft matrix gives it."""
 

@@ -22,7 +22,7 @@ from service.decoding.rules import Demands, Offer, RowView, apply_rules, force_p
 from service.decoding.scoring import ScoreArray, coverage_penalty, length_penalty
 from service.decoding.slots import Slots
 from service.decoding.trails import TRAIL, TrailArray, narrow, widen
-from service.domain import BoolArray, DecodingJob, IntArray
+from service.domain import BoolArray, DecodingJob, IntArray, SettledTokens
 from service.errors import DecodingError
 
 _Value = TypeVar("_Value", bound=np.generic)
@@ -104,6 +104,16 @@ class BeamLane:
             self._retain(np.asarray(busy))
         self._announce_prefixes()
         return outcomes
+
+    def settled(self, sentence: int, first: int) -> SettledTokens | None:
+        """See `Lane`."""
+        [index] = np.flatnonzero(self._table["sentence"] == sentence).tolist()
+        slots = self._slots
+        held = slots.live[index] | (slots.scores[index] > -np.inf)
+        trails, shortest = slots.trails[index][held], int(slots.lengths[index][held].min())
+        same = (trails["token"][:, :shortest] == trails["token"][0, :shortest]).all(axis=0)
+        shared = int(np.append(same, False).argmin())
+        return self._around.settled_tokens(self._table[index], trails[0, :shared], first)
 
     def move(self, places: IndexArray) -> None:
         """See `Lane`."""

@@ -15,7 +15,7 @@ from service.decoding.rows import IndexArray
 from service.decoding.rules import Demands, Offer, RowView, apply_rules, force_prefix
 from service.decoding.scoring import ScoreArray, coverage_penalty, length_penalty, sample
 from service.decoding.trails import TRAIL, TrailArray, empty_trails, join_trails, narrow, widen
-from service.domain import BoolArray, DecodingJob, Hypothesis, IntArray
+from service.domain import BoolArray, DecodingJob, Hypothesis, IntArray, SettledTokens
 from service.errors import DecodingError
 
 NO_PROBABILITY: Final = "The model gave no token a finite probability."
@@ -108,6 +108,15 @@ class GreedyLane:
         outcomes |= self._fail(~possible[~(done & possible)])
         self._announce_prefixes()
         return outcomes
+
+    def settled(self, sentence: int, first: int) -> SettledTokens | None:
+        """See `Lane`. Of several samples, which is the best is not known before the end."""
+        strands = np.flatnonzero(self._table["sentence"] == sentence)
+        if len(strands) != 1 or sentence in self._samples:
+            return None
+        [strand] = strands.tolist()
+        length = self._around.log.now - int(self._table["start"][strand])
+        return self._around.settled_tokens(self._table[strand], self._trails[strand, :length], first)
 
     def move(self, places: IndexArray) -> None:
         """See `Lane`."""

@@ -13,7 +13,7 @@ from service.decoding.jobs import JOB, JobTable, tabulate
 from service.decoding.rows import DecoderRowStore, IndexArray
 from service.decoding.rules import BannedTokens
 from service.decoding.trails import StepLog, TrailArray
-from service.domain import Alternatives, DecodingJob, Hypothesis, IntArray, SpecialIds
+from service.domain import Alternatives, DecodingJob, Hypothesis, IntArray, SettledTokens, SpecialIds
 from service.errors import DecodingError
 
 Hypotheses: TypeAlias = tuple[Hypothesis, ...]
@@ -95,6 +95,15 @@ class Surroundings:
             alternatives=Alternatives(*self.log.candidates(start, rows, count)) if count else None,
         )
 
+    def settled_tokens(self, job: JobTable, trail: TrailArray, first: int) -> SettledTokens | None:
+        """Reads the tokens of a trail from the one at index `first` on; None if there are none (yet)."""
+        new = trail[first:]
+        if len(new) == 0:
+            return None
+        attentions = self.log.attention(int(job["start"]) + first, new["row"], int(job["source_length"]))
+        log_probs = new["log_prob"].astype(np.float32)
+        return SettledTokens(first, tuple(new["token"].tolist()), log_probs, tuple(attentions))
+
 
 class Lane(Protocol):
     """One kind of search, over those sentences of the batch that ask for it."""
@@ -120,6 +129,10 @@ class Lane(Protocol):
 
     def advance(self, output: StepOutput) -> dict[int, Outcome]:
         """Chooses the next tokens; `output` is of all rows of the batch. Returns the sentences that are done."""
+        ...
+
+    def settled(self, sentence: int, first: int) -> SettledTokens | None:
+        """The tokens that all hypotheses of a sentence share, from the one at index `first` on, if there are any."""
         ...
 
     def move(self, places: IndexArray) -> None:

@@ -20,7 +20,7 @@ from service.decoding.lane import Arrivals, Hypotheses, Lane, Outcome, Surroundi
 from service.decoding.rows import IndexArray
 from service.decoding.rules import BannedTokens
 from service.decoding.tfa_lane import TfaLane
-from service.domain import DecodingJob, DecodingOptions, SearchMode, SpecialIds
+from service.domain import DecodingJob, DecodingOptions, SearchMode, SettledTokens, SpecialIds
 from service.errors import DecodingError
 
 LaneKey: TypeAlias = tuple[SearchMode, int]
@@ -102,6 +102,11 @@ class SearchBatch:
                 del self._homes[sentence]
             self._forget()
         return outcomes
+
+    def settled(self, sentence: int, first: int) -> SettledTokens | None:
+        """The tokens of a sentence under way that are certain by now, from the one at index `first` on, if any."""
+        key = self._homes.get(sentence)
+        return None if key is None else self._lanes[key].settled(sentence, first)
 
     def drop(self, sentence: int) -> None:
         """Gives up a sentence, whose rows are free at once; nothing happens if it is done already."""

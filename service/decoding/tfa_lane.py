@@ -13,7 +13,7 @@ from service.decoding.lane import Arrivals, Hypotheses, Outcome, Surroundings
 from service.decoding.rows import IndexArray
 from service.decoding.tfa import TfaBeams, TfaOptions, TfaStep, attention_slots, gather_tree
 from service.decoding.trails import TRAIL, TrailArray
-from service.domain import BoolArray, FloatArray
+from service.domain import BoolArray, FloatArray, SettledTokens
 
 
 @dataclass(slots=True)
@@ -85,6 +85,10 @@ class TfaLane:
         store.input_ids[rows] = step.token_ids
         at_limit = self._around.log.now - self._table["start"] >= self._table["max_length"]
         return self._retire(self._beams.finished.all(axis=1) | at_limit, step)
+
+    def settled(self, sentence: int, first: int) -> SettledTokens | None:
+        """See `Lane`. Nothing is settled before the end, which decides from which step tokens are read back."""
+        return None
 
     def move(self, places: IndexArray) -> None:
         """See `Lane`."""

@@ -10,7 +10,7 @@ from service.decoding.jobs import check_job
 from service.domain import DecodingJob, SpecialIds
 from service.engine.limits import EngineLimits
 from service.engine.queue import JobQueue
-from service.engine.submission import Hypotheses, Submission
+from service.engine.submission import Hypotheses, Listener, Submission
 from service.engine.worker import WorkDone, Worker
 from service.errors import OverloadedError, ShuttingDownError, TextTooLongError
 
@@ -56,8 +56,13 @@ class Engine:
                 self._queue.withdraw(submission)
             await asyncio.to_thread(self._worker.join, FINAL_JOIN_S)
 
-    async def decode(self, jobs: Sequence[DecodingJob]) -> list[Hypotheses]:
+    async def decode(self, jobs: Sequence[DecodingJob], listener: Listener | None = None) -> list[Hypotheses]:
         """Decodes every job; cancelling the call frees its rows at the next step.
+
+        Args:
+            jobs: any number.
+            listener: is told, before the call returns, of each job's tokens as they are certain: in greedy search every
+                token with its step, in beam search what all hypotheses share. The last tokens come with the result.
 
         Returns:
             Per job its hypotheses, best first.
@@ -78,7 +83,7 @@ class Engine:
         for job in jobs:
             check_job(job, self._vocabulary_size)
         loop = asyncio.get_running_loop()
-        submission = Submission(jobs, loop)
+        submission = Submission(jobs, loop, listener)
         self._queue.put(submission)
         self._open.add(submission)
         timers = self._set_timers(submission, loop)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from service.domain import DecodingJob, Hypothesis
+from service.domain import DecodingJob, Hypothesis, SettledTokens
 
 Hypotheses: TypeAlias = tuple[Hypothesis, ...]
+
+Listener: TypeAlias = Callable[[int, SettledTokens], None]
+"""Is told of the tokens of a job, by its index, as they are certain; called on the caller's event loop."""
 
 
 class Submission:
@@ -20,8 +23,11 @@ class Submission:
     gone, or has its answer or an error.
     """
 
-    def __init__(self, jobs: Sequence[DecodingJob], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, jobs: Sequence[DecodingJob], loop: asyncio.AbstractEventLoop, listener: Listener | None = None
+    ) -> None:
         self.jobs = tuple(jobs)
+        self.listener = listener
         self.future: asyncio.Future[list[Hypotheses]] = loop.create_future()
         self.started = False
         self.closed = False
@@ -34,6 +40,12 @@ class Submission:
         if self.is_complete:
             answers = [self._answers[job] for job in range(len(self.jobs))]
             self._resolve(answers, None)
+
+    def report(self, index: int, tokens: SettledTokens) -> None:
+        """Tells the listener of new tokens of job `index`. Worker thread only."""
+        if self.listener is not None:
+            with contextlib.suppress(RuntimeError):  # as in `_resolve`
+                self._loop.call_soon_threadsafe(self.listener, index, tokens)
 
     def fail(self, error: Exception) -> None:
         """Answers the caller with `error`, from any thread; what is left of the submission is dropped."""

@@ -47,6 +47,7 @@ class Worker:
         self._queue = queue
         self._batch = SearchBatch(backend, special_ids)
         self._live: dict[int, Ticket] = {}  # by the batch's number for the sentence
+        self._reported: dict[int, int] = {}  # of sentences that somebody listens to, how many tokens
         self._rows = 0  # that the live sentences may need
         self._thread = threading.Thread(target=self._run, name="decoding-worker", daemon=True)
 
@@ -96,6 +97,7 @@ class Worker:
     def _admit(self, tickets: Sequence[Ticket]) -> None:
         numbers = self._batch.admit([ticket.job for ticket in tickets])
         self._live.update(zip(numbers, tickets, strict=True))
+        self._reported.update({n: 0 for n, each in zip(numbers, tickets, strict=True) if each.submission.listener})
         self._rows += sum(ticket.job.options.rows for ticket in tickets)
 
     def _leave(self) -> None:
@@ -110,6 +112,7 @@ class Worker:
 
     def _forget(self, number: int) -> Ticket:
         ticket = self._live.pop(number)
+        self._reported.pop(number, None)
         self._rows -= ticket.job.options.rows
         return ticket
 
@@ -134,6 +137,16 @@ class Worker:
                 self._fail(ticket, outcome)
             else:
                 self._answer(ticket, outcome)
+        self._report()
+
+    def _report(self) -> None:
+        """Tells listeners of the tokens that are certain by now."""
+        for number, reported in self._reported.items():
+            tokens = self._batch.settled(number, reported)
+            if tokens is not None:
+                self._reported[number] = reported + len(tokens.target_ids)
+                ticket = self._live[number]
+                ticket.submission.report(ticket.index, tokens)
 
     def _start_again(self) -> None:
         """Decodes every live sentence from its beginning, each alone, and goes on with an empty batch."""
@@ -145,7 +158,7 @@ class Worker:
 
     def _reset(self) -> None:
         self._batch = SearchBatch(self._backend, self._special_ids)
-        self._live, self._rows = {}, 0
+        self._live, self._reported, self._rows = {}, {}, 0
 
     def _decode_alone(self, ticket: Ticket) -> None:
         try:

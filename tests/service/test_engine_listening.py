@@ -1,0 +1,97 @@
+"""Tokens that are certain before a sentence is done: told to a listener, and never taken back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+
+import numpy as np
+import pytest
+
+from service.decoding.search import SearchBatch
+from service.domain import DecodingJob, Hypothesis, SettledTokens
+from tests.service.engine_fakes import FailingBackend, run, running
+from tests.service.scripted_backend import GARDEN_PATH, IDS, ScriptedBackend, make_job, random_model, scripted
+from tests.service.test_search_rules import varied_jobs
+
+
+def check_prefix(heard: list[SettledTokens], best: Hypothesis) -> int:
+    """Checks that what was heard is how the hypothesis begins; returns how many tokens that are."""
+    count = 0
+    for tokens in heard:
+        part = slice(count, count + len(tokens.target_ids))
+        assert tokens.first == count
+        assert tokens.target_ids == best.target_ids[part]
+        np.testing.assert_array_equal(tokens.token_log_probs, best.token_log_probs[part])
+        expected = (best.attention, *best.other_attentions)
+        assert len(tokens.attentions) == len(expected)
+        for one, other in zip(tokens.attentions, expected, strict=True):
+            np.testing.assert_array_equal(one, other[part])
+        count += len(tokens.target_ids)
+    return count
+
+
+def listen(
+    jobs: list[DecodingJob], backend: Any
+) -> tuple[dict[int, list[SettledTokens]], list[tuple[Hypothesis, ...]]]:
+    heard: dict[int, list[SettledTokens]] = defaultdict(list)
+    answers: list[tuple[Hypothesis, ...]] = []
+
+    async def test() -> None:
+        async with running(backend) as engine:
+            answers.extend(await engine.decode(jobs, lambda index, tokens: heard[index].append(tokens)))
+
+    run(test)
+    return heard, answers
+
+
+def test_every_token_of_greedy_search_is_told_with_its_step() -> None:
+    jobs = [make_job(source, min_decoding_length=4) for source in ("ab", "abcdef", "c")]
+    heard, answers = listen(jobs, ScriptedBackend(random_model(".abcdef", seed=5), mechanisms=2))
+    for index, [best] in enumerate(answers):
+        assert [len(tokens.target_ids) for tokens in heard[index]] == [1] * (len(best.target_ids) - 1)
+        check_prefix(heard[index], best)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_told_is_never_taken_back(seed: int) -> None:
+    jobs = varied_jobs()
+    heard, answers = listen(jobs, ScriptedBackend(random_model(".abcdef", seed), mechanisms=2))
+    told = 0
+    for index, hypotheses in enumerate(answers):
+        told += check_prefix(heard[index], hypotheses[0])
+    assert told > len(jobs)
+
+
+def test_a_beam_tells_what_all_its_hypotheses_share() -> None:
+    batch = SearchBatch(ScriptedBackend(scripted(GARDEN_PATH)), IDS)
+    [number] = batch.admit([make_job("x", prefix="a", beam_size=3)])
+    assert batch.settled(number, 0) is None
+    batch.step()
+    tokens = batch.settled(number, 0)
+    assert tokens is not None
+    assert len(tokens.target_ids) == 1  # the prefix
+    batch.step()  # "ac", "ad" and "a."
+    tokens = batch.settled(number, 0)
+    assert tokens is not None
+    assert len(tokens.target_ids) == 1
+    assert batch.settled(number, 1) is None
+    batch.drop(number)
+    assert batch.settled(number, 0) is None
+
+
+def test_nobody_is_told_of_others() -> None:
+    heard: list[int] = []
+
+    async def test() -> None:
+        async with running(FailingBackend(random_model(".abcdef", seed=1))) as engine:
+            await asyncio.gather(
+                engine.decode([make_job("ab", min_decoding_length=3)], lambda index, tokens: heard.append(index)),
+                engine.decode([make_job("ab")] * 5),
+                engine.decode([make_job("x")]),
+                return_exceptions=True,
+            )
+
+    run(test)
+    assert set(heard) == {0}
