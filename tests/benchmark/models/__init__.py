@@ -1,0 +1,1 @@
+"""Models of random weights, of any size, made once and kept in a cache directory."""
