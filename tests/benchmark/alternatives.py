@@ -29,7 +29,7 @@ from tests.benchmark.sides.cell import Cell
 from tests.benchmark.sides.pool import SideSpec, measure_in_turns, running
 from tests.benchmark.sides.tables import memory_table, ratio_table, speed_table
 
-FULL = Effort(rounds=7, seconds=0.8)
+FULL = Effort(rounds=5, seconds=0.8)
 QUICK = Effort(rounds=1, seconds=0.2)
 NOTES = (
     "**The models differ in kind and size, all weights but the built-in model's are random, and this is no comparison "

@@ -35,11 +35,13 @@ def median(values: Sequence[float]) -> float:
 
 
 def median_ratio(values: Sequence[float], others: Sequence[float]) -> float:
-    """The median of `values[i] / others[i]`: both sides of a ratio come from the same round.
+    """The median of `values[i] / others[i]`: both sides of a ratio come from the same round; NaN if one divides by 0.
 
     Raises:
         ValueError: one side has more rounds than the other.
     """
+    if not all(others):
+        return math.nan
     return median([value / other for value, other in zip(values, others, strict=True)])
 
 

@@ -60,8 +60,8 @@ def make_bundle(model: Mapping[str, Any], directory: Path) -> None:
 
 
 def bundle_name(config: ModelConfig) -> str:
-    """The widths of embedding, state and attention, and the vocabulary."""
-    return f"random-{config.embedding_dim}-{config.units}-{config.key_dim}-{config.vocabulary_size}"
+    """The widths of embedding and state, and the vocabulary."""
+    return f"random-{config.embedding_dim}-{config.units}-{config.vocabulary_size}"
 
 
 def make_tokenizer(vocabulary_size: int) -> bytes:

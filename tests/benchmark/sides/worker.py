@@ -33,6 +33,10 @@ class Side(Protocol):
         """Works on the cell from `start_at` on for some seconds; returns what was measured."""
         ...
 
+    def close(self) -> None:
+        """Ends what it has started."""
+        ...
+
 
 class BatchTranslator(Protocol):
     """Something that translates one batch after the other, in one or several lanes at the same time."""
@@ -82,6 +86,10 @@ class BatchSide:
         )
         return {"durations_s": durations, **self._translator.figures()}
 
+    def close(self) -> None:
+        """See `Side`."""
+        self._pool.shutdown()
+
     def _in_lanes(self, work: Callable[[int], list[float]]) -> list[list[float]]:
         if self._translator.lanes == 1:
             return [work(0)]
@@ -114,6 +122,7 @@ def serve(open_side: Callable[[Mapping[str, Any]], Side]) -> None:
         else:
             result = side.run(command["run"], command["start_at"])
         _answer(answers, {**result, "peak_memory_mb": peak_memory_mb()})
+    side.close()
 
 
 def _claim_standard_output() -> TextIO:
