@@ -23,7 +23,7 @@ pip_install := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-c
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: serve
 serve: $(VENV)/.serve ## serve on http://127.0.0.1:8000 (ARGS="..." passes options on)
@@ -51,6 +51,26 @@ install-export: $(VENV)/.export ## install what training and export need
 
 .PHONY: install-gpu
 install-gpu: $(VENV)/.gpu ## make .venv a serving environment for NVIDIA GPUs
+
+.PHONY: bench-engine
+bench-engine: $(VENV)/.bench ## measure the engine without HTTP (benchmarks: ARGS="--quick" to try one, see tests/benchmark/README.md)
+	@$(VENV)/bin/python -m tests.benchmark.engine $(ARGS)
+
+.PHONY: bench-alternatives
+bench-alternatives: $(VENV)/.bench ## measure the engine beside TensorFlow, CTranslate2 and a naive loop
+	@$(VENV)/bin/python -m tests.benchmark.alternatives $(ARGS)
+
+.PHONY: bench-http
+bench-http: $(VENV)/.bench ## measure the service over HTTP (needs wrk)
+	@$(VENV)/bin/python -m tests.benchmark.http_load $(ARGS)
+
+.PHONY: bench-overload
+bench-overload: $(VENV)/.bench ## measure the service beyond saturation
+	@$(VENV)/bin/python -m tests.benchmark.overload $(ARGS)
+
+.PHONY: bench-memory
+bench-memory: $(VENV)/.bench ## measure memory and cold start (needs wrk)
+	@$(VENV)/bin/python -m tests.benchmark.memory $(ARGS)
 
 .PHONY: browser
 browser: ## install the browser that the page's tests drive (Debian, as root)
@@ -109,6 +129,12 @@ $(VENV)/.dev: pyproject.toml $(CONSTRAINTS)/dev.txt | $(VENV)/.created
 	$(require_cpu_environment)
 	@echo "installing everything that tests and checks need into $(VENV)"
 	@$(pip_install) --constraint $(CONSTRAINTS)/dev.txt --editable '.[dev,export]'
+	@touch $(VENV)/.serve $(VENV)/.export $@
+
+$(VENV)/.bench: pyproject.toml $(CONSTRAINTS)/dev.txt | $(VENV)/.created
+	$(require_cpu_environment)
+	@echo "installing what benchmarks need into $(VENV)"
+	@$(pip_install) --constraint $(CONSTRAINTS)/dev.txt --editable '.[export,benchmark]'
 	@touch $(VENV)/.serve $(VENV)/.export $@
 
 $(VENV)/.gpu: pyproject.toml $(CONSTRAINTS)/gpu.txt | $(VENV)/.created
