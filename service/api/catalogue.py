@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.api.schemas import LanguagePair, ModelDetail, ModelSummary
+from service.api.schemas import LanguagePair, MechanismModel, ModelDetail, ModelSummary
 from service.registry import LoadedModel, ModelRegistry
 
 
@@ -16,7 +16,10 @@ def model_summary(model: LoadedModel) -> ModelSummary:
         precision=model.precision,
         provider=model.provider,
         normalized=manifest.normalized,
-        mechanisms=[mechanism.name for mechanism in manifest.attention_mechanisms],
+        mechanisms=[
+            MechanismModel(name=mechanism.name, normalized=mechanism.normalized)
+            for mechanism in manifest.attention_mechanisms
+        ],
     )
 
 

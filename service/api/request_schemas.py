@@ -71,7 +71,8 @@ class TranslateRequest(ApiModel):
         _DEFAULTS.length_penalty, description="scores are divided by `((5 + length) / 6) ** length_penalty`"
     )
     coverage_penalty: _Penalty = Field(
-        _DEFAULTS.coverage_penalty, description="weight of the penalty on source tokens that got little attention"
+        _DEFAULTS.coverage_penalty,
+        description="weight of the penalty on source tokens that got little attention, on average of the mechanisms",
     )
     max_decoding_length: int | None = Field(
         None, ge=1, description="most target tokens per sentence, end of sentence included; by default from the source"

@@ -156,6 +156,13 @@ class ProblemModel(ApiModel):
     field: str | None = Field(description="the field of the request that is at fault, if one is")
 
 
+class MechanismModel(ApiModel):
+    """An attention mechanism of a model."""
+
+    name: str
+    normalized: bool = Field(description="whether rows of its token matrix sum to 1, otherwise to at most 1")
+
+
 class ModelSummary(ApiModel):
     """A model that is served."""
 
@@ -165,7 +172,9 @@ class ModelSummary(ApiModel):
     precision: str
     provider: str
     normalized: bool = Field(description="whether rows of `alignment.tokens` sum to 1, otherwise to at most 1")
-    mechanisms: list[str] = Field(description="the names of its attention mechanisms, the primary first")
+    mechanisms: list[MechanismModel] = Field(
+        description="its attention mechanisms: the primary one, then the others in the order of `other_alignments`"
+    )
 
 
 class ModelDetail(ModelSummary):

@@ -133,5 +133,5 @@ def test_the_model_says_where_it_comes_from(client: TestClient) -> None:
 
 
 def test_the_model_has_one_mechanism(client: TestClient) -> None:
-    assert client.get("/models/eng-fra").json()["mechanisms"] == ["bahdanau"]
+    assert client.get("/models/eng-fra").json()["mechanisms"] == [{"name": "bahdanau", "normalized": True}]
     assert [hypothesis["other_alignments"] for hypothesis in best(translate(client, list(SENTENCES)))] == [[]] * 10

@@ -27,7 +27,7 @@ def test_models_are_listed_with_their_provider(client: TestClient) -> None:
     [model] = client.get("/models").json()["models"]
     assert (model["name"], model["source_language"], model["target_language"]) == ("tiny", "en", "fr")
     assert model["normalized"] is True
-    assert model["mechanisms"] == ["luong"]
+    assert model["mechanisms"] == [{"name": "luong", "normalized": True}]
     assert {"provider", "precision"} <= model.keys()
 
 
