@@ -66,8 +66,9 @@ class BeamLane:
 
     @property
     def num_candidates(self) -> int:
-        """See `Lane`."""
-        return self._demands.candidates(self._beam_size, self._longest) if self._jobs else 0
+        """See `Lane`. A slot may lose a candidate, the end, to the coverage penalty, which only it is charged."""
+        wanted = self._beam_size + self._demands.coverage
+        return self._demands.candidates(wanted, self._longest) if self._jobs else 0
 
     @property
     def needs_coverage(self) -> bool:

@@ -234,11 +234,16 @@ class GreedyLane:
 
 
 def _uniforms(job: DecodingJob) -> Iterable[UniformArray | None]:
-    """The random numbers of each of the job's samples, one per token; seed and sentence alone decide them."""
+    """The random numbers of each of the job's samples, one per token.
+
+    Seed, sentence and the sample's number alone decide them: each has a stream of its own, so that neither the number
+    of samples nor the length limit changes another.
+    """
     if not job.options.sampling_top_k:
         return [None]
-    generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([job.options.seed, *job.source_ids])))
-    return list(generator.random((job.options.num_hypotheses, length_limit(job))))
+    entropy, limit = [job.options.seed, *job.source_ids], length_limit(job)
+    streams = (np.random.SeedSequence(entropy, spawn_key=(sample,)) for sample in range(job.options.num_hypotheses))
+    return [np.random.Generator(np.random.Philox(stream)).random(limit) for stream in streams]
 
 
 def _draw(strand: _Strand, length: int) -> float:

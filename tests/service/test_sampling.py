@@ -89,3 +89,12 @@ def test_samples_keep_the_rules() -> None:
     for text in texts(hypotheses):
         assert not repeats(text, 1)
         assert "b" not in text
+
+
+def test_the_length_limit_and_the_number_of_samples_change_no_sample() -> None:
+    model = random_model("abcdef.", seed=4)
+    long = texts(sample(model, num_hypotheses=6, seed=5, max_decoding_length=12))
+    for limit in (1, 3, 8):
+        short = texts(sample(model, num_hypotheses=6, seed=5, max_decoding_length=limit))
+        assert Counter(short) == Counter(text[:limit] for text in long)
+    assert Counter(texts(sample(model, num_hypotheses=2, seed=5))) <= Counter(long)

@@ -1,0 +1,44 @@
+"""What a sentence gets does not depend on what its neighbours make the steps return."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from service.decoding.search import decode
+from tests.service.scripted_backend import IDS, ScriptedBackend, assert_same, make_job, random_model
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_neighbours_that_want_more_candidates_change_nothing_under_coverage(seed: int) -> None:
+    chance = random.Random(seed)
+    model = random_model("._<?" + "abcdefg"[: chance.randint(2, 7)], seed)  # banned tokens fill candidates too
+    wider: list[dict[str, Any]] = [
+        {"num_alternatives": 10},
+        {"no_repeat_ngram_size": 2},
+        {"repetition_penalty": 1.5},
+        {"min_decoding_length": 3},
+    ]
+    jobs = []
+    for _ in range(8):
+        source = "".join(chance.choices("uvwxyz", k=chance.randint(1, 4)))
+        beam_size = chance.randint(1, 4)
+        jobs.append(
+            make_job(
+                source,
+                beam_size=beam_size,
+                num_hypotheses=beam_size,
+                coverage_penalty=chance.choice([0.1, 0.5, 2.0, 10.0]),
+                length_penalty=chance.choice([0.0, 1.0]),
+                max_decoding_length=6,
+            )
+        )
+    neighbours = [
+        make_job("uvw", max_decoding_length=6, beam_size=beam_size, **chance.choice(wider)) for beam_size in range(1, 5)
+    ]
+    together = decode(ScriptedBackend(model), [*jobs, *neighbours], IDS)
+    for job, hypotheses in zip(jobs, together[: len(jobs)], strict=True):
+        [alone] = decode(ScriptedBackend(model), [job], IDS)
+        assert_same(hypotheses, alone)
