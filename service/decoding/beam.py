@@ -7,6 +7,7 @@ The decoder has a row for every live slot.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -71,6 +72,11 @@ class BeamLane:
         return self._demands.candidates(wanted, self._longest) if self._jobs else 0
 
     @property
+    def num_alternatives(self) -> int:
+        """See `Lane`."""
+        return self._demands.alternatives
+
+    @property
     def needs_coverage(self) -> bool:
         """See `Lane`."""
         return self._demands.coverage
@@ -120,9 +126,9 @@ class BeamLane:
         """See `Lane`."""
         self._slots.rows = places.take(self._slots.rows, mode="clip")  # rows of slots that are not live mean nothing
 
-    def drop(self, sentence: int) -> None:
+    def drop(self, sentences: Sequence[int]) -> None:
         """See `Lane`."""
-        gone = self._table["sentence"] == sentence
+        gone = np.isin(self._table["sentence"], sentences)
         if gone.any():
             self._around.rows.free(self._slots.rows[gone][self._slots.live[gone]])
             self._retain(~gone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -58,6 +58,11 @@ class GreedyLane:
     def num_candidates(self) -> int:
         """See `Lane`."""
         return self._demands.candidates(1, self._longest) if self._strands else 0
+
+    @property
+    def num_alternatives(self) -> int:
+        """See `Lane`."""
+        return self._demands.alternatives
 
     @property
     def needs_coverage(self) -> bool:
@@ -122,11 +127,12 @@ class GreedyLane:
         """See `Lane`."""
         self._rows = places[self._rows]
 
-    def drop(self, sentence: int) -> None:
+    def drop(self, sentences: Sequence[int]) -> None:
         """See `Lane`."""
-        gone = self._table["sentence"] == sentence
+        gone = np.isin(self._table["sentence"], sentences)
         if gone.any():
-            self._samples.pop(sentence, None)
+            for sentence in sentences:
+                self._samples.pop(sentence, None)
             self._retain(~gone)
 
     def _offer(self, output: StepOutput, lengths: IndexArray) -> Offer:
@@ -194,8 +200,7 @@ class GreedyLane:
     def _fail(self, impossible: BoolArray) -> dict[int, Outcome]:
         """Gives up sentences that the model gives nothing for; `impossible` is (strands,)."""
         sentences = {self._strands[strand].sentence for strand in np.flatnonzero(impossible)}
-        for sentence in sentences:
-            self.drop(sentence)
+        self.drop(list(sentences))
         return {sentence: DecodingError(NO_PROBABILITY) for sentence in sentences}
 
     def _scores(self, strands: IndexArray, lengths: IndexArray) -> ScoreArray:

@@ -114,6 +114,11 @@ class Lane(Protocol):
         ...
 
     @property
+    def num_alternatives(self) -> int:
+        """How many of the step's candidates a sentence will want to name."""
+        ...
+
+    @property
     def needs_coverage(self) -> bool:
         """Whether a sentence wants its attention summed up."""
         ...
@@ -139,6 +144,6 @@ class Lane(Protocol):
         """Follows the rows to where they are now."""
         ...
 
-    def drop(self, sentence: int) -> None:
-        """Gives up a sentence, if it is here."""
+    def drop(self, sentences: Sequence[int]) -> None:
+        """Gives up sentences, those of them that are here."""
         ...

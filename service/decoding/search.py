@@ -90,7 +90,7 @@ class SearchBatch:
         count, lanes = len(rows), tuple(self._lanes.values())
         wanted = min(max(lane.num_candidates for lane in lanes), self._backend.vocabulary_size)
         output = self._backend.decode_step(rows.input_ids[:count], rows.decoder_rows, rows.forced_ids[:count], wanted)
-        log.append(output)
+        log.append(output, max(lane.num_alternatives for lane in lanes))
         if any(lane.needs_coverage for lane in lanes):
             rows.sum_attention(output.attention_weights)
         outcomes: dict[int, Outcome] = {}
@@ -108,11 +108,12 @@ class SearchBatch:
         key = self._homes.get(sentence)
         return None if key is None else self._lanes[key].settled(sentence, first)
 
-    def drop(self, sentence: int) -> None:
-        """Gives up a sentence, whose rows are free at once; nothing happens if it is done already."""
-        key = self._homes.pop(sentence, None)
-        if key is not None:
-            self._lanes[key].drop(sentence)
+    def drop(self, sentences: Sequence[int]) -> None:
+        """Gives up sentences, whose rows are free at once; nothing happens to those that are done already."""
+        keys = {self._homes.pop(sentence) for sentence in sentences if sentence in self._homes}
+        if keys:
+            for key in keys:
+                self._lanes[key].drop(sentences)
             self._move(self._around.rows.finish(self._around.rows.state))
             self._forget()
 

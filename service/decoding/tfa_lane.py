@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -35,6 +36,7 @@ class TfaLane:
         vocabulary_size: number of token ids.
     """
 
+    num_alternatives = 0  # no option of the original
     needs_coverage = False  # the lane sums attention up itself, as the original does
 
     def __init__(self, surroundings: Surroundings, beam_size: int, vocabulary_size: int) -> None:
@@ -94,9 +96,9 @@ class TfaLane:
         """See `Lane`."""
         self._rows = places[self._rows]
 
-    def drop(self, sentence: int) -> None:
+    def drop(self, sentences: Sequence[int]) -> None:
         """See `Lane`."""
-        self._retain(self._table["sentence"] != sentence)
+        self._retain(~np.isin(self._table["sentence"], sentences))
 
     def _options(self, mechanisms: int) -> TfaOptions:
         table = self._table

@@ -58,8 +58,8 @@ def join_trails(one: TrailArray, other: TrailArray) -> TrailArray:
 @dataclass(frozen=True, slots=True)
 class _Step:
     attention_weights: FloatArray  # (rows, mechanisms, source_len)
-    candidate_ids: IntArray  # (rows, candidates)
-    candidate_log_probs: FloatArray  # (rows, candidates)
+    candidate_ids: IntArray  # (rows, alternatives)
+    candidate_log_probs: FloatArray  # (rows, alternatives)
 
 
 class StepLog:
@@ -74,9 +74,17 @@ class StepLog:
         """How many steps there were."""
         return self._first + len(self._steps)
 
-    def append(self, output: StepOutput) -> None:
-        """Adds a step."""
-        self._steps.append(_Step(output.attention_weights, output.candidate_ids, output.candidate_log_probs))
+    def append(self, output: StepOutput, alternatives: int) -> None:
+        """Adds a step.
+
+        Args:
+            output: what it returned.
+            alternatives: how many of its candidates are kept: as many as the hypotheses that want most of them will ask
+                for. They are copied, so that the others are not kept alive.
+        """
+        candidates = (output.candidate_ids, output.candidate_log_probs)
+        ids, log_probs = (array[:, :alternatives].copy() for array in candidates)
+        self._steps.append(_Step(output.attention_weights, ids, log_probs))
 
     def forget_before(self, step: int) -> None:
         """Drops the steps before `step`."""

@@ -106,8 +106,9 @@ class Worker:
             self._drop(submission)
 
     def _drop(self, submission: Submission) -> None:
-        for number in [number for number, ticket in self._live.items() if ticket.submission is submission]:
-            self._batch.drop(number)
+        numbers = [number for number, ticket in self._live.items() if ticket.submission is submission]
+        self._batch.drop(numbers)
+        for number in numbers:
             self._forget(number)
 
     def _forget(self, number: int) -> Ticket:

@@ -60,7 +60,7 @@ def decode_at_random(backend: Any, jobs: list[DecodingJob], seed: int) -> list[t
             group = [waiting.pop() for _ in range(min(len(waiting), chance.randint(1, 5)))]
             numbers.update(zip(batch.admit([jobs[index] for index in group]), group, strict=True))
         if numbers and chance.random() < 0.05:
-            batch.drop(chance.choice(list(numbers)))
+            batch.drop(chance.choices(list(numbers), k=chance.randint(1, 2)))
         for number, outcome in batch.step().items():
             results[numbers[number]] = outcome
     assert batch.live_rows == 0
@@ -98,7 +98,7 @@ def test_arrays_become_narrow_again_when_a_long_sentence_has_left() -> None:
     [long] = batch.admit([make_job("c" * 39)])
     batch.step()
     assert backend.padded_tokens[-1] == 3 * 40
-    batch.drop(long)
+    batch.drop([long])
     batch.step()
     assert backend.padded_tokens[-1] == 2 * 10
 

@@ -77,7 +77,7 @@ def test_a_beam_tells_what_all_its_hypotheses_share() -> None:
     assert tokens is not None
     assert len(tokens.target_ids) == 1
     assert batch.settled(number, 1) is None
-    batch.drop(number)
+    batch.drop([number])
     assert batch.settled(number, 0) is None
 
 

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from service.decoding.search import SearchBatch, decode
+from service.decoding.beam import BeamLane
+from service.decoding.lane import Lane
+from service.decoding.search import LaneKey, SearchBatch, decode
 from service.domain import Hypothesis
 from service.errors import DecodingError
 from tests.service.scripted_backend import (
@@ -83,6 +85,26 @@ def test_beam_1_equals_greedy(seed: int, length_penalty: float, coverage_penalty
     assert texts(hypotheses) == [greedy(model, "xy", limit=9)]
 
 
+@pytest.mark.parametrize("length_penalty", [0.0, 1.0])
+@pytest.mark.parametrize("seed", range(8))
+def test_a_beam_of_one_slot_equals_greedy(seed: int, length_penalty: float) -> None:
+    class BeamBatch(SearchBatch):
+        def _open_lane(self, key: LaneKey) -> Lane:
+            return BeamLane(self._around, key[1])
+
+    model = random_model(".abcd", seed)
+    jobs = [
+        make_job("xy", length_penalty=length_penalty, max_decoding_length=9),
+        make_job("z", no_repeat_ngram_size=2, min_decoding_length=3),
+        make_job("zx", prefix="ba", repetition_penalty=1.5, num_alternatives=3),
+    ]
+    batch = BeamBatch(ScriptedBackend(model), IDS)
+    numbers = batch.admit(jobs)
+    outcomes = run_to_the_end(batch)
+    for number, expected in zip(numbers, decode(ScriptedBackend(model), jobs, IDS), strict=True):
+        assert_same(outcomes[number], expected)
+
+
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.0])
 def test_a_wide_beam_equals_exhaustive_search(seed: int, length_penalty: float) -> None:
@@ -156,7 +178,7 @@ def test_dropping_a_sentence_leaves_the_others_unchanged(beam_size: int, steps_b
     for _ in range(steps_before):
         assert batch.step() == {}
     rows = batch.live_rows
-    batch.drop(numbers[1])
+    batch.drop([numbers[1]])
     assert batch.live_rows < rows
     outcomes = run_to_the_end(batch)
     assert outcomes.keys() == {numbers[0], numbers[2]}
@@ -167,8 +189,7 @@ def test_dropping_a_sentence_leaves_the_others_unchanged(beam_size: int, steps_b
 
 def test_dropping_every_sentence_finishes_the_batch() -> None:
     batch = SearchBatch(ScriptedBackend(copying), IDS)
-    for number in batch.admit([make_job("ab"), make_job("c")]):
-        batch.drop(number)
+    batch.drop(batch.admit([make_job("ab"), make_job("c", beam_size=2), make_job("d", search_mode="tfa")]))  # type: ignore[arg-type]
     assert (len(batch), batch.live_rows) == (0, 0)
     assert batch.step() == {}
 
@@ -181,7 +202,7 @@ def test_done_sentences_are_reported_at_once_and_leave_the_batch() -> None:
     assert [list(outcomes) for outcomes in steps] == [[], [numbers[1]], [numbers[2]], [numbers[0]]]
     assert backend.rows_per_step == [3, 3, 2, 1]
     assert texts(steps[1][numbers[1]]) == ["a."]  # type: ignore[arg-type]
-    batch.drop(numbers[1])  # done already: nothing to forget
+    batch.drop([numbers[1]])  # done already: nothing to forget
 
 
 def test_hypotheses_are_ordered_by_score_and_all_different() -> None:

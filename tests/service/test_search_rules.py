@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from service.decoding.search import decode
+from service.decoding.search import SearchBatch, decode
 from service.domain import DecodingJob, Hypothesis
 from service.errors import InvalidRequestError
 from tests.service.scripted_backend import (
@@ -157,6 +157,18 @@ def test_alternatives_are_the_models_best_tokens_at_each_position(beam_size: int
             assert decode_letters(tuple(ids)) == "".join(best)
             expected = np.log([probabilities[letter] for letter in best])
             np.testing.assert_allclose(hypothesis.alternatives.log_probs[position], expected, rtol=1e-5)
+
+
+def test_candidates_are_kept_only_as_far_as_somebody_will_name_them() -> None:
+    batch = SearchBatch(ScriptedBackend(random_model(".abcdefg", seed=3)), IDS)
+    options = {"beam_size": 4, "min_decoding_length": 6}
+    batch.admit([make_job("xy", **options)])
+    batch.step()
+    batch.admit([make_job("xy", num_alternatives=2, **options)])
+    batch.step()
+    kept = [(step.candidate_ids, step.candidate_log_probs) for step in batch._around.log._steps]
+    assert [ids.shape[1] for ids, _ in kept] == [log_probs.shape[1] for _, log_probs in kept] == [0, 2]
+    assert all(array.base is None for arrays in kept for array in arrays)
 
 
 def test_alternatives_show_what_the_options_forbid() -> None:
