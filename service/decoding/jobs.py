@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from service.domain import DecodingJob, DecodingOptions, IntArray
+from service.domain import DecodingJob, DecodingOptions, IntArray, SpecialIds
 from service.errors import InvalidRequestError
 
 # A translation is rarely longer than this; a model that loops must stop somewhere.
@@ -102,8 +102,13 @@ def check_options(options: DecodingOptions) -> None:
         _check_tfa(options)
 
 
-def check_job(job: DecodingJob, vocabulary_size: int) -> None:
+def check_job(job: DecodingJob, vocabulary_size: int, ids: SpecialIds) -> None:
     """Refuses a job that search could not run, before it meets others in a batch.
+
+    Args:
+        job: the job.
+        vocabulary_size: number of token ids.
+        ids: the special token ids.
 
     Raises:
         InvalidRequestError: names the field.
@@ -115,6 +120,10 @@ def check_job(job: DecodingJob, vocabulary_size: int) -> None:
         ("source_ids", _are_ids(job.source_ids, vocabulary_size), "ids must be in the vocabulary"),
         ("target_prefix", _are_ids(job.prefix_ids, vocabulary_size), "ids must be in the vocabulary"),
         ("suppressed_tokens", _are_ids(job.suppressed_ids, vocabulary_size), "ids must be in the vocabulary"),
+        ("target_prefix", ids.eos not in job.prefix_ids, "must not hold the end of sentence"),
+        ("target_prefix", ids.unk not in job.prefix_ids, "must not hold unknown tokens"),
+        ("target_prefix", not {ids.pad, ids.bos} & {*job.prefix_ids}, "must not hold padding or the start"),
+        ("suppressed_tokens", ids.eos not in job.suppressed_ids, "must not hold the end of sentence"),
         ("max_decoding_length", limit >= 1, "must be at least 1"),
         ("min_decoding_length", job.options.min_decoding_length <= limit, f"must be at most the maximum, {limit}"),
         ("target_prefix", len(job.prefix_ids) < limit, f"must be shorter than the maximum length, {limit} tokens"),

@@ -100,6 +100,7 @@ class Demands:
         bans: the most tokens that one job bans, the end of sentence included where it may come too early.
         minimum, prefix, no_repeat, repetition, coverage, sampling, alternatives: whether a job has this option; for
             alternatives how many the one that wants most.
+        lag: by how many tokens the longest hypothesis that a rule looks at is shorter than the longest of all.
     """
 
     plain: bool = True
@@ -111,6 +112,7 @@ class Demands:
     coverage: bool = False
     sampling: int = 0
     alternatives: int = 0
+    lag: int = 0
 
     @classmethod
     def of(cls, table: JobTable, banned: BannedTokens) -> Demands:
@@ -118,16 +120,19 @@ class Demands:
         if table["plain"].all():
             return cls(bans=banned.size_of(0), coverage=bool(table["coverage_penalty"].any()))
         minimum = bool(table["min_length"].max() > 1)
+        no_repeat, repetition = table["no_repeat_ngram_size"] > 0, table["repetition_penalty"] > 1
+        looking = table["start"][no_repeat | repetition]
         return cls(
             plain=False,
             bans=max(map(banned.size_of, set(table["ban"].tolist()))) + minimum,
             minimum=minimum,
             prefix=bool(table["prefix_length"].any()),
-            no_repeat=bool(table["no_repeat_ngram_size"].any()),
-            repetition=bool((table["repetition_penalty"] > 1).any()),
+            no_repeat=bool(no_repeat.any()),
+            repetition=bool(repetition.any()),
             coverage=bool(table["coverage_penalty"].any()),
             sampling=int(table["sampling_top_k"].max()),
             alternatives=int(table["num_alternatives"].max()),
+            lag=int(looking.min() - table["start"].min()) if len(looking) else 0,
         )
 
     @property
@@ -140,9 +145,9 @@ class Demands:
 
         Args:
             wanted: how many must be left that may follow, and are worth what the model says.
-            longest: tokens of the longest hypothesis so far; each may ban or devalue one token.
+            longest: tokens of the longest hypothesis so far; each that a rule looks at may ban or devalue one token.
         """
-        wanted = max(wanted, self.sampling) + self.bans + (longest if self.need_tokens else 0)
+        wanted = max(wanted, self.sampling) + self.bans + (longest - self.lag if self.need_tokens else 0)
         return max(wanted, self.alternatives)
 
 
@@ -171,7 +176,7 @@ def apply_rules(offer: Offer, rows: RowView, demands: Demands, banned: BannedTok
     if demands.no_repeat:
         forbidden |= repeats_ngram(token_ids, rows)
     if demands.repetition:
-        worth = repetition_penalty(worth, _are_present(token_ids, rows), rows.jobs["repetition_penalty"])
+        worth = repetition_penalty(worth, repeats_token(token_ids, rows), rows.jobs["repetition_penalty"])
     if forbidden.any():
         worth = np.where(forbidden, -np.inf, worth)
     return Offer(token_ids, offer.log_probs, worth)
@@ -194,7 +199,8 @@ def repeats_ngram(token_ids: IntArray, rows: RowView) -> BoolArray:
     for size in set(sizes.tolist()) - {0}:
         chosen = np.flatnonzero((sizes == size) & (rows.lengths >= size))
         if len(chosen):
-            followers, known = _followers(rows.tokens[chosen], rows.lengths[chosen], size)
+            lengths = rows.lengths[chosen]
+            followers, known = _followers(rows.tokens[chosen, : lengths.max()], lengths, size)
             equal = token_ids[chosen][:, :, np.newaxis] == followers[:, np.newaxis]  # (chosen, candidates, windows)
             repeats[chosen] = (equal & known[:, np.newaxis]).any(axis=2)
     return repeats
@@ -220,11 +226,17 @@ def _followers(tokens: IntArray, lengths: IndexArray, size: int) -> tuple[IntArr
     return windows[:, :, -1], same & inside
 
 
-def _are_present(token_ids: IntArray, rows: RowView) -> BoolArray:
-    """(rows, candidates), whether each row holds the token already."""
-    inside = np.arange(rows.tokens.shape[1]) < rows.lengths[:, np.newaxis]
-    equal = token_ids[:, :, np.newaxis] == rows.tokens[:, np.newaxis]  # (rows, candidates, tokens)
-    return np.asarray((equal & inside[:, np.newaxis]).any(axis=2))
+def repeats_token(token_ids: IntArray, rows: RowView) -> BoolArray:
+    """(rows, candidates), whether rows that are penalized for it hold the token already."""
+    repeats = np.zeros(token_ids.shape, dtype=np.bool_)
+    chosen = np.flatnonzero((rows.jobs["repetition_penalty"] > 1) & (rows.lengths > 0))
+    if len(chosen):
+        lengths = rows.lengths[chosen]
+        tokens = rows.tokens[chosen, : lengths.max()]
+        inside = np.arange(tokens.shape[1]) < lengths[:, np.newaxis]
+        equal = token_ids[chosen][:, :, np.newaxis] == tokens[:, np.newaxis]  # (chosen, candidates, tokens)
+        repeats[chosen] = (equal & inside[:, np.newaxis]).any(axis=2)
+    return repeats
 
 
 def force_prefix(offer: Offer, rows: RowView, next_ids: IntArray, forced_log_probs: FloatArray) -> Offer:

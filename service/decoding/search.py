@@ -152,7 +152,7 @@ def decode(backend: Seq2SeqBackend, jobs: Sequence[DecodingJob], ids: SpecialIds
     if not jobs:
         return []
     for job in jobs:
-        check_job(job, backend.vocabulary_size)
+        check_job(job, backend.vocabulary_size, ids)
     batch = SearchBatch(backend, ids)
     numbers = batch.admit(jobs)
     outcomes: dict[int, Outcome] = {}

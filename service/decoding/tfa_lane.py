@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from service.decoding.backend import DecoderRows, StepOutput
+from service.decoding.greedy import NO_PROBABILITY
 from service.decoding.jobs import JOB, JobTable, join_tables
 from service.decoding.lane import Arrivals, Hypotheses, Outcome, Surroundings
 from service.decoding.rows import IndexArray
-from service.decoding.tfa import TfaBeams, TfaOptions, TfaStep, attention_slots, gather_tree
+from service.decoding.tfa import LOWEST, TfaBeams, TfaOptions, TfaStep, attention_slots, gather_tree
 from service.decoding.trails import TRAIL, TrailArray
 from service.domain import BoolArray, FloatArray, SettledTokens
+from service.errors import DecodingError
 
 
 @dataclass(slots=True)
@@ -86,7 +88,8 @@ class TfaLane:
         store.follow(rows, rows[np.arange(len(rows))[:, np.newaxis], step.parents])
         store.input_ids[rows] = step.token_ids
         at_limit = self._around.log.now - self._table["start"] >= self._table["max_length"]
-        return self._retire(self._beams.finished.all(axis=1) | at_limit, step)
+        impossible = ~(self._beams.log_probs > LOWEST).any(axis=1)  # NaN too
+        return self._retire(self._beams.finished.all(axis=1) | at_limit | impossible, step)
 
     def settled(self, sentence: int, first: int) -> SettledTokens | None:
         """See `Lane`. Nothing is settled before the end, which decides from which step tokens are read back."""
@@ -121,13 +124,17 @@ class TfaLane:
         indices = np.flatnonzero(done).tolist()
         outcomes: dict[int, Outcome] = {
             int(self._table["sentence"][index]): self._hypotheses(index, step.scores[index].tolist())
+            or DecodingError(NO_PROBABILITY)
             for index in indices
         }
         self._retain(~done)
         return outcomes
 
     def _hypotheses(self, index: int, scores: list[float]) -> Hypotheses:
-        """The sentence's hypotheses in the order of their slots, which is that of their last scores."""
+        """The sentence's hypotheses in the order of their slots, which is that of their last scores.
+
+        Slots that hold none, for want of tokens of finite probability, are left out.
+        """
         story, job, end_id = self._stories[index], self._table[index], self._around.ids.eos
         parents = np.array(story.parents)
         lengths = self._beams.lengths[index]
@@ -138,11 +145,12 @@ class TfaLane:
         slots = attention_slots(parents, lengths, length)[:length]
         trails["row"] = np.take_along_axis(np.array(story.rows)[:length], slots, axis=1)
         hypotheses = []
-        for slot, score in enumerate(scores[: int(job["num_hypotheses"])]):
+        held = np.flatnonzero(self._beams.log_probs[index] > LOWEST).tolist()
+        for slot in held[: int(job["num_hypotheses"])]:
             trail: TrailArray = trails[:, slot]
             ends = np.flatnonzero(trail["token"] == end_id)
             trail = trail[: ends[0] + 1] if len(ends) else trail
-            hypothesis = self._around.hypothesis(job, trail, score)
+            hypothesis = self._around.hypothesis(job, trail, scores[slot])
             hypotheses.append(replace(hypothesis, log_prob=float(self._beams.log_probs[index, slot])))
         return tuple(hypotheses)
 

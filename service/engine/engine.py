@@ -23,6 +23,7 @@ class Engine:
     def __init__(self, backend: Seq2SeqBackend, special_ids: SpecialIds, limits: EngineLimits | None = None) -> None:
         self._limits = limits or EngineLimits()
         self._vocabulary_size = backend.vocabulary_size
+        self._special_ids = special_ids
         self._queue = JobQueue(self._limits)
         self._worker = Worker(backend, special_ids, self._queue)
         self._open: set[Submission] = set()
@@ -81,7 +82,7 @@ class Engine:
             problem = f"The request has {len(jobs)} sentences; at most {self._limits.max_queue} are taken at once."
             raise TextTooLongError(problem, "text")
         for job in jobs:
-            check_job(job, self._vocabulary_size)
+            check_job(job, self._vocabulary_size, self._special_ids)
         loop = asyncio.get_running_loop()
         submission = Submission(jobs, loop, listener)
         self._queue.put(submission)

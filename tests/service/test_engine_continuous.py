@@ -231,6 +231,7 @@ def test_a_sentence_without_finite_probabilities_fails_alone() -> None:
                 [make_job("nan"), make_job("abc")],
                 [make_job("nan", beam_size=2)],
                 [make_job("nan", sampling_top_k=3, num_hypotheses=2)],
+                [make_job("nan", beam_size=2, search_mode="tfa")],  # type: ignore[arg-type]
             ]
             first, *others = await asyncio.gather(*map(engine.decode, jobs), return_exceptions=True)
             assert [best(each) for each in first] == ["abcdef."] * 2  # type: ignore[union-attr, arg-type]

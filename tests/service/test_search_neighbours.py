@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from service.decoding.search import decode
-from tests.service.scripted_backend import IDS, ScriptedBackend, assert_same, make_job, random_model
+from service.decoding.backend import StepOutput
+from service.decoding.search import SearchBatch, decode
+from tests.service.scripted_backend import IDS, ScriptedBackend, assert_same, copying, make_job, random_model
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -42,3 +43,26 @@ def test_neighbours_that_want_more_candidates_change_nothing_under_coverage(seed
     for job, hypotheses in zip(jobs, together[: len(jobs)], strict=True):
         [alone] = decode(ScriptedBackend(model), [job], IDS)
         assert_same(hypotheses, alone)
+
+
+@pytest.mark.parametrize("beam_size", [1, 3])
+@pytest.mark.parametrize("options", [{"repetition_penalty": 1.5}, {"no_repeat_ngram_size": 2}])
+def test_rules_on_the_tokens_so_far_widen_the_step_by_the_tokens_they_look_at(
+    beam_size: int, options: dict[str, Any]
+) -> None:
+    wanted: list[int] = []
+
+    class NotingBackend(ScriptedBackend):
+        def decode_step(self, input_ids: Any, rows: Any, forced_ids: Any, num_candidates: int) -> StepOutput:
+            wanted.append(num_candidates)
+            return super().decode_step(input_ids, rows, forced_ids, num_candidates)
+
+    batch = SearchBatch(NotingBackend(copying), IDS)
+    batch.admit([make_job("uvwxyzuvw", beam_size=beam_size)])
+    for _ in range(3):
+        batch.step()
+    batch.admit([make_job("wuv", beam_size=beam_size, **options)])
+    for _ in range(3):
+        batch.step()
+    banned = 3  # padding, start and unknown
+    assert wanted == [beam_size + banned] * 3 + [beam_size + banned + 1 + n for n in range(3)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tests.service.scripted_backend import (
     ScriptedBackend,
     copying,
     decode_letters,
+    encode_letters,
     make_job,
     scripted,
     texts,
@@ -116,8 +118,15 @@ def test_a_sentence_of_no_tokens_is_refused_before_the_model_sees_it() -> None:
     assert caught.value.field == "source_ids"
 
 
+def test_the_end_of_sentence_cannot_be_suppressed() -> None:
+    job = replace(make_job("a"), suppressed_ids=encode_letters("b."))
+    with pytest.raises(InvalidRequestError, match="suppressed_tokens: must not hold the end") as caught:
+        decode(ScriptedBackend(copying), [job], IDS)
+    assert caught.value.field == "suppressed_tokens"
+
+
 def test_a_prefix_that_leaves_no_room_or_is_no_token_is_refused() -> None:
-    for prefix in ("abc", "z"):
+    for prefix in ("abc", "z", "a.", "?", "_", "<a"):
         job = make_job("a", prefix=prefix, max_decoding_length=3)
-        with pytest.raises(InvalidRequestError):
+        with pytest.raises(InvalidRequestError, match="target_prefix"):
             decode(ScriptedBackend(copying, vocabulary_size=20), [job], IDS)
