@@ -65,4 +65,4 @@ def test_rules_on_the_tokens_so_far_widen_the_step_by_the_tokens_they_look_at(
     for _ in range(3):
         batch.step()
     banned = 3  # padding, start and unknown
-    assert wanted == [beam_size + banned] * 3 + [beam_size + banned + 1 + n for n in range(3)]
+    assert wanted == [beam_size + banned] * 3 + [beam_size + banned + n for n in range(3)]
