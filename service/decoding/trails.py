@@ -82,9 +82,8 @@ class StepLog:
             alternatives: how many of its candidates are kept: as many as the hypotheses that want most of them will ask
                 for. They are copied, so that the others are not kept alive.
         """
-        candidates = (output.candidate_ids, output.candidate_log_probs)
-        ids, log_probs = (array[:, :alternatives].copy() for array in candidates)
-        self._steps.append(_Step(output.attention_weights, ids, log_probs))
+        ids, log_probs = output.candidate_ids[:, :alternatives], output.candidate_log_probs[:, :alternatives]
+        self._steps.append(_Step(output.attention_weights, ids.copy(), log_probs.copy()))
 
     def forget_before(self, step: int) -> None:
         """Drops the steps before `step`."""

@@ -51,10 +51,10 @@ class Engine:
         """Refuses new work, finishes what was accepted, and drops what is left after `timeout_s` seconds."""
         self._queue.close()
         await asyncio.to_thread(self._worker.join, timeout_s)
+        for submission in tuple(self._open):  # without effect on those that have their answer
+            submission.fail(ShuttingDownError("The service is shutting down."))
+            self._queue.withdraw(submission)
         if self._worker.is_alive:
-            for submission in tuple(self._open):
-                submission.fail(ShuttingDownError("The service is shutting down."))
-                self._queue.withdraw(submission)
             await asyncio.to_thread(self._worker.join, FINAL_JOIN_S)
 
     async def decode(self, jobs: Sequence[DecodingJob], listener: Listener | None = None) -> list[Hypotheses]:

@@ -103,6 +103,14 @@ class JobQueue:
                 self._changed.wait()
             return self._admit(load)
 
+    def take_all(self) -> list[Ticket]:
+        """The sentences that wait, all of them; for when none can start any more."""
+        with self._changed:
+            tickets = [ticket for turn in self._turns for ticket in turn]
+            self._turns.clear()
+            self._length = 0
+            return tickets
+
     def close(self) -> None:
         """Lets nothing in any more."""
         with self._changed:

@@ -33,6 +33,7 @@ class Submission:
         self.closed = False
         self._loop = loop
         self._answers: dict[int, Hypotheses] = {}
+        self._reported: dict[int, int] = {}
 
     def deliver(self, index: int, hypotheses: Hypotheses) -> None:
         """Keeps the answer to job `index`; the last one answers the caller. Worker thread only."""
@@ -42,10 +43,14 @@ class Submission:
             self._resolve(answers, None)
 
     def report(self, index: int, tokens: SettledTokens) -> None:
-        """Tells the listener of new tokens of job `index`. Worker thread only."""
-        if self.listener is not None:
-            with contextlib.suppress(RuntimeError):  # as in `_resolve`
-                self._loop.call_soon_threadsafe(self.listener, index, tokens)
+        """Tells the listener of new tokens of job `index`, unless the call has ended. Worker thread only."""
+        self._reported[index] = tokens.first + len(tokens.target_ids)
+        with contextlib.suppress(RuntimeError):  # as in `_resolve`
+            self._loop.call_soon_threadsafe(self._tell, index, tokens)
+
+    def reported(self, index: int) -> int:
+        """How many tokens of job `index` the listener has been told of."""
+        return self._reported.get(index, 0)
 
     def fail(self, error: Exception) -> None:
         """Answers the caller with `error`, from any thread; what is left of the submission is dropped."""
@@ -64,6 +69,10 @@ class Submission:
         self.closed = True
         with contextlib.suppress(RuntimeError):  # the caller's event loop is closed: nobody is left to answer
             self._loop.call_soon_threadsafe(self._set, answers, error)
+
+    def _tell(self, index: int, tokens: SettledTokens) -> None:
+        if self.listener is not None and not self.future.done():
+            self.listener(index, tokens)
 
     def _set(self, answers: list[Hypotheses] | None, error: Exception | None) -> None:
         if self.future.done():

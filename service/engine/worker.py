@@ -11,10 +11,11 @@ from service.decoding.backend import Seq2SeqBackend
 from service.decoding.lane import Hypotheses
 from service.decoding.search import SearchBatch
 from service.domain import SpecialIds
+from service.engine.group import Group
 from service.engine.grouping import group_by_length
 from service.engine.limits import Load
 from service.engine.queue import JobQueue
-from service.engine.submission import Submission, Ticket
+from service.engine.submission import Ticket
 from service.errors import DecodingError
 
 logger = logging.getLogger(__name__)
@@ -36,8 +37,9 @@ class WorkDone:
 class Worker:
     """Runs one batch, which sentences join and leave between steps.
 
-    A sentence whose caller has gone leaves at the next step. If the model fails on a batch, its sentences are decoded
-    again, each alone, so that one sentence cannot fail its neighbours.
+    A sentence whose caller has gone leaves at the next step. If the model fails on a batch, its sentences begin again
+    in two batches of half of them each, which advance beside the one that new sentences join; and so on, until those
+    that make it fail are alone. So one sentence cannot fail its neighbours.
     """
 
     def __init__(self, backend: Seq2SeqBackend, special_ids: SpecialIds, queue: JobQueue) -> None:
@@ -45,10 +47,9 @@ class Worker:
         self._backend = backend
         self._special_ids = special_ids
         self._queue = queue
-        self._batch = SearchBatch(backend, special_ids)
-        self._live: dict[int, Ticket] = {}  # by the batch's number for the sentence
-        self._reported: dict[int, int] = {}  # of sentences that somebody listens to, how many tokens
-        self._rows = 0  # that the live sentences may need
+        self._main = self._open_group()
+        self._retried: list[Group] = []
+        self._starting: list[Ticket] = []  # out of the queue, but not all in the batch yet
         self._thread = threading.Thread(target=self._run, name="decoding-worker", daemon=True)
 
     @property
@@ -61,124 +62,123 @@ class Worker:
         self._thread.start()
 
     def join(self, timeout_s: float) -> None:
-        """Waits for the thread's end, at most `timeout_s` seconds."""
-        self._thread.join(timeout_s)
+        """Waits for the thread's end, at most `timeout_s` seconds; one that was never started has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while True:
-            idle = not self._live
-            tickets = self._queue.take(Load(self._rows, self._batch.width), wait=idle)
-            if idle and not tickets:
-                return
-            try:
-                self._leave()
-                self._join(tickets)
-                self._step()
-            except Exception as error:  # a defect of ours: nobody may wait for ever because of it
-                self._give_up([*tickets, *self._live.values()], error)
-            self.work_done.live_rows = self._batch.live_rows
+        try:
+            while self._take_turn():
+                pass
+        except BaseException as error:  # without the thread nobody would ever be answered: all must hear of it
+            logger.critical("the decoding thread has ended")
+            self._queue.close()
+            self._give_up([*self._tickets(), *self._queue.take_all()], error)
+
+    def _take_turn(self) -> bool:
+        """Lets sentences leave and join, and advances all by a token; False when there will be no more."""
+        idle = not self._tickets()
+        tickets = self._queue.take(self._load(), wait=idle)
+        if idle and not tickets:
+            return False
+        self._starting = tickets
+        try:
+            self._leave()
+            self._join(tickets)
+            self._starting = []
+            self._step()
+        except Exception as error:  # a defect of ours: nobody may wait for ever because of it
+            self._give_up(self._tickets(), error)
+        self._note_rows()
+        return True
+
+    def _open_group(self) -> Group:
+        return Group(SearchBatch(self._backend, self._special_ids))
+
+    def _groups(self) -> list[Group]:
+        return [self._main, *self._retried]
+
+    def _tickets(self) -> list[Ticket]:
+        return [*self._starting, *(ticket for group in self._groups() for ticket in group.tickets.values())]
+
+    def _load(self) -> Load:
+        groups = self._groups()
+        return Load(sum(group.rows for group in groups), max(group.batch.width for group in groups))
 
     def _join(self, tickets: Sequence[Ticket]) -> None:
-        """Encodes sentences, those of like length together, and adds them to the batch."""
-        for group in group_by_length([ticket for ticket in tickets if ticket.is_open]):
+        """Encodes sentences, those of like length together, and adds them to the batch; in halves if that fails."""
+        for together in group_by_length([ticket for ticket in tickets if ticket.is_open]):
             try:
-                self._admit(group)
+                self._main.admit(together)
             except Exception as error:  # whatever a model raises must reach its callers and stop nothing else
-                self._note_failure(len(group), error)
-                if len(group) == 1:
-                    self._fail(group[0], error)
-                else:
-                    self._join_singly(group)
-
-    def _join_singly(self, tickets: Sequence[Ticket]) -> None:
-        for ticket in tickets:
-            self._join([ticket])
-
-    def _admit(self, tickets: Sequence[Ticket]) -> None:
-        numbers = self._batch.admit([ticket.job for ticket in tickets])
-        self._live.update(zip(numbers, tickets, strict=True))
-        self._reported.update({n: 0 for n, each in zip(numbers, tickets, strict=True) if each.submission.listener})
-        self._rows += sum(ticket.job.options.rows for ticket in tickets)
+                self._note_failure(len(together), error)
+                if len(together) == 1:
+                    self._fail(together[0], error)
+                    continue
+                for half in _halves(together):
+                    self._join(half)
 
     def _leave(self) -> None:
         """Drops the sentences that nobody waits for any more."""
         while (submission := self._queue.take_withdrawn()) is not None:
-            self._drop(submission)
-
-    def _drop(self, submission: Submission) -> None:
-        numbers = [number for number, ticket in self._live.items() if ticket.submission is submission]
-        self._batch.drop(numbers)
-        for number in numbers:
-            self._forget(number)
-
-    def _forget(self, number: int) -> Ticket:
-        ticket = self._live.pop(number)
-        self._reported.pop(number, None)
-        self._rows -= ticket.job.options.rows
-        return ticket
+            for group in self._groups():
+                group.drop(submission)
 
     def _step(self) -> None:
-        """Advances the batch by a token and answers what is done."""
-        if not self._live:
-            return
-        self.work_done.live_rows = self._batch.live_rows
+        """Advances every batch by a token and answers what is done."""
+        self._note_rows()
+        for group in self._groups():
+            if group.tickets:
+                self._advance(group)
+        self._retried = [group for group in self._retried if group.tickets]
+
+    def _advance(self, group: Group) -> None:
         try:
-            outcomes = self._batch.step()
+            outcomes = group.step()
         except Exception as error:  # as above
-            self._note_failure(len(self._live), error)
-            self._start_again()
+            self._note_failure(len(group.tickets), error)
+            self._close_group(group)
+            self._begin_again(list(group.tickets.values()), error)
             return
         self.work_done.steps += 1
         for number, outcome in outcomes.items():
-            if number not in self._live:  # another sentence of its request has failed in this step
+            ticket = group.tickets.get(number)
+            if ticket is None:  # another sentence of its request has failed in this step
                 continue
-            ticket = self._forget(number)
             if isinstance(outcome, DecodingError):
                 self._note_failure(1, outcome)
                 self._fail(ticket, outcome)
             else:
                 self._answer(ticket, outcome)
-        self._report()
+            group.forget(number)
+        group.report()
 
-    def _report(self) -> None:
-        """Tells listeners of the tokens that are certain by now."""
-        for number, reported in self._reported.items():
-            tokens = self._batch.settled(number, reported)
-            if tokens is not None:
-                self._reported[number] = reported + len(tokens.target_ids)
-                ticket = self._live[number]
-                ticket.submission.report(ticket.index, tokens)
+    def _close_group(self, group: Group) -> None:
+        if group is self._main:
+            self._main = self._open_group()
+        else:
+            self._retried.remove(group)
 
-    def _start_again(self) -> None:
-        """Decodes every live sentence from its beginning, each alone, and goes on with an empty batch."""
-        tickets = list(self._live.values())
-        for ticket in tickets:
-            self._reset()
-            self._decode_alone(ticket)
-        self._reset()
+    def _begin_again(self, tickets: Sequence[Ticket], error: Exception) -> None:
+        """Starts sentences on which the model failed with `error` again, in halves; one that was alone has failed."""
+        if len(tickets) == 1:
+            self._fail(tickets[0], error)
+            return
+        for half in _halves(tickets):
+            still_open = [ticket for ticket in half if ticket.is_open]
+            if not still_open:
+                continue
+            group = self._open_group()
+            try:
+                group.admit(still_open)
+            except Exception as another:  # as above
+                self._note_failure(len(still_open), another)
+                self._begin_again(still_open, another)
+            else:
+                self._retried.append(group)
 
-    def _reset(self) -> None:
-        self._batch = SearchBatch(self._backend, self._special_ids)
-        self._live, self._reported, self._rows = {}, {}, 0
-
-    def _decode_alone(self, ticket: Ticket) -> None:
-        try:
-            [number] = self._batch.admit([ticket.job]) if ticket.is_open else [None]
-            while ticket.is_open:
-                self.work_done.live_rows = self._batch.live_rows
-                outcomes = self._batch.step()
-                self.work_done.steps += 1
-                if number in outcomes:
-                    outcome = outcomes[number]
-                    if isinstance(outcome, DecodingError):
-                        raise outcome
-                    self._answer(ticket, outcome)
-        except Exception as error:  # as above
-            self._note_failure(1, error)
-            self._fail(ticket, error)
-
-    def _give_up(self, tickets: Sequence[Ticket], error: Exception) -> None:
-        self._reset()
+    def _give_up(self, tickets: Sequence[Ticket], error: BaseException) -> None:
+        self._main, self._retried, self._starting = self._open_group(), [], []
         self._note_failure(len(tickets), error)
         for ticket in tickets:
             if ticket.is_open:
@@ -189,7 +189,7 @@ class Worker:
         self.work_done.target_tokens += len(hypotheses[0].target_ids)
         ticket.submission.deliver(ticket.index, hypotheses)
 
-    def _fail(self, ticket: Ticket, error: Exception) -> None:
+    def _fail(self, ticket: Ticket, error: BaseException) -> None:
         """Answers a caller with an error that says nothing of the cause, and drops what is left of its sentences."""
         failure = DecodingError(MODEL_FAILED)
         failure.__cause__ = error
@@ -197,6 +197,14 @@ class Worker:
         self._queue.withdraw(ticket.submission)
         self._leave()
 
-    def _note_failure(self, sentences: int, error: Exception) -> None:
+    def _note_rows(self) -> None:
+        self.work_done.live_rows = sum(group.batch.live_rows for group in self._groups())
+
+    def _note_failure(self, sentences: int, error: BaseException) -> None:
         self.work_done.failures += 1
         logger.error("the model failed on %d sentences", sentences, exc_info=error)
+
+
+def _halves(tickets: Sequence[Ticket]) -> tuple[Sequence[Ticket], Sequence[Ticket]]:
+    middle = len(tickets) // 2
+    return tickets[:middle], tickets[middle:]

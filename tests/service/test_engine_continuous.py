@@ -13,7 +13,7 @@ from service.decoding.backend import DecoderRows, StepOutput
 from service.decoding.search import SearchBatch, decode
 from service.domain import DecodingJob, Hypothesis
 from service.engine.engine import Engine
-from service.engine.limits import EngineLimits
+from service.engine.limits import EngineLimits, Load
 from service.errors import DecodingError, OverloadedError
 from tests.service.engine_fakes import GatedBackend, best, run, running
 from tests.service.scripted_backend import (
@@ -271,8 +271,8 @@ def test_many_cancellations_leave_nothing_behind() -> None:
             while engine.work_done.live_rows:
                 await asyncio.sleep(0.001)
             assert engine.queue_length == 0
-            assert engine._worker._live == {}
-            assert engine._worker._rows == 0
+            assert engine._worker._tickets() == []
+            assert engine._worker._load() == Load()
 
     run(test)
 
