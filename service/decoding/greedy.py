@@ -77,12 +77,10 @@ class GreedyLane:
     def admit(self, arrivals: Arrivals) -> None:
         """See `Lane`. A sentence has a row for each of its samples."""
         counts = [job.options.rows for job in arrivals.jobs]
-        for number, count in zip(arrivals.numbers, counts, strict=True):
-            if count > 1:
-                self._samples[number] = []
         strands = arrivals.select(np.repeat(np.arange(len(counts)), counts).tolist())
-        rows = self._around.rows.add(strands.encoded, strands.source_lengths, self._around.ids.bos)
         uniforms = [draw for job in arrivals.jobs for draw in _uniforms(job)]
+        rows = self._around.rows.add(strands.encoded, strands.source_lengths, self._around.ids.bos)
+        self._samples |= {number: [] for number, count in zip(arrivals.numbers, counts, strict=True) if count > 1}
         self._strands += map(_Strand, strands.numbers, strands.jobs, uniforms)
         self._table = join_tables(self._table, self._around.tabulate(strands))
         self._rows = np.concatenate([self._rows, rows])

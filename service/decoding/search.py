@@ -56,7 +56,7 @@ class SearchBatch:
         return self._around.rows.width
 
     def admit(self, jobs: Sequence[DecodingJob]) -> list[int]:
-        """Encodes sentences, all at once; they start with the next step. If the model fails, nothing has changed.
+        """Encodes sentences, all at once; they start with the next step. If anything fails, nothing has changed.
 
         Args:
             jobs: at least one; checked (see `check_job`).
@@ -70,11 +70,16 @@ class SearchBatch:
         arrivals = Arrivals(numbers, jobs, encoded, lengths)
         self._next_number += len(jobs)
         keys = [_lane_key(job.options) for job in jobs]
-        for key in dict.fromkeys(keys):
-            if key not in self._lanes:
-                self._lanes[key] = self._open_lane(key)
-            self._lanes[key].admit(arrivals.select([index for index, each in enumerate(keys) if each == key]))
-        self._homes.update(zip(numbers, keys, strict=True))
+        try:
+            for key in dict.fromkeys(keys):
+                here = [index for index, each in enumerate(keys) if each == key]
+                if key not in self._lanes:
+                    self._lanes[key] = self._open_lane(key)
+                self._lanes[key].admit(arrivals.select(here))
+                self._homes.update((numbers[index], key) for index in here)
+        except BaseException:  # what a backend returns may not fit what is here
+            self.drop(numbers)
+            raise
         return numbers
 
     def step(self) -> dict[int, Outcome]:

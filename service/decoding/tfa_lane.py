@@ -65,12 +65,13 @@ class TfaLane:
         """See `Lane`."""
         count = len(arrivals.jobs)
         tiled = arrivals.select(np.repeat(np.arange(count), self._beam_size).tolist())
+        first = _initial_alignments(arrivals.encoded)
         rows = self._around.rows.add(tiled.encoded, tiled.source_lengths, self._around.ids.bos)
         self._rows = np.concatenate([self._rows, rows.reshape(count, self._beam_size)])
         self._table = join_tables(self._table, self._around.tabulate(arrivals))
         self._stories += [_Story() for _ in arrivals.jobs]
         width = self._around.rows.width
-        new = TfaBeams.start(_fit(_initial_alignments(arrivals.encoded), width), self._beam_size)
+        new = TfaBeams.start(_fit(first, width), self._beam_size)
         self._beams = _join(_of_width(self._beams, width), new)
 
     def advance(self, output: StepOutput) -> dict[int, Outcome]:

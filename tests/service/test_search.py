@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from service.decoding.backend import DecoderRows
 from service.decoding.beam import BeamLane
 from service.decoding.lane import Lane
 from service.decoding.search import LaneKey, SearchBatch, decode
-from service.domain import Hypothesis
+from service.domain import Hypothesis, IntArray
 from service.errors import DecodingError
 from tests.service.scripted_backend import (
     GARDEN_PATH,
@@ -192,6 +194,47 @@ def test_dropping_every_sentence_finishes_the_batch() -> None:
     batch.drop(batch.admit([make_job("ab"), make_job("c", beam_size=2), make_job("d", search_mode="tfa")]))  # type: ignore[arg-type]
     assert (len(batch), batch.live_rows) == (0, 0)
     assert batch.step() == {}
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_sentences_that_cannot_be_admitted_leave_nothing_behind(others: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = random_model(".abcdef", seed=9)
+    batch = SearchBatch(ScriptedBackend(model), IDS)
+    jobs = [make_job("uv", beam_size=1 + index, min_decoding_length=5) for index in range(others)]
+    numbers = batch.admit(jobs) if jobs else []
+    batch.step()
+    rows, users = batch.live_rows, list(batch._around.banned._users)
+    sampled = make_job("wxyz", sampling_top_k=2, num_hypotheses=2)
+    more = [sampled, make_job("x", beam_size=2), make_job("y", beam_size=3)]
+    with monkeypatch.context() as patch:
+        patch.setattr(BeamLane, "admit", lambda *arguments: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            batch.admit(more)
+    assert (len(batch), batch.live_rows, batch._around.banned._users) == (others, rows, users)
+    numbers += batch.admit(more)
+    outcomes = run_to_the_end(batch)
+    for number, job in zip(numbers, [*jobs, *more], strict=True):
+        [alone] = decode(ScriptedBackend(model), [job], IDS)
+        assert_same(outcomes[number], alone)
+
+
+def test_a_backend_whose_encoded_sentences_do_not_fit_leaves_nothing_behind() -> None:
+    class FickleBackend(ScriptedBackend):
+        def encode(self, source_ids: IntArray, source_lengths: IntArray) -> DecoderRows:
+            encoded = super().encode(source_ids, source_lengths)
+            return replace(encoded, state=()) if len(source_ids) == 3 else encoded
+
+    model = random_model(".abcdef", seed=9)
+    batch = SearchBatch(FickleBackend(model), IDS)
+    jobs = [make_job(source, min_decoding_length=4) for source in ("uv", "wxyz")]
+    numbers = batch.admit(jobs)
+    batch.step()
+    with pytest.raises(ValueError, match="zip"):
+        batch.admit([make_job("uvwxyz", sampling_top_k=2, num_hypotheses=2)] * 3)
+    assert (len(batch), batch.live_rows) == (2, 2)
+    outcomes = run_to_the_end(batch)
+    for number, expected in zip(numbers, decode(ScriptedBackend(model), jobs, IDS), strict=True):
+        assert_same(outcomes[number], expected)
 
 
 def test_done_sentences_are_reported_at_once_and_leave_the_batch() -> None:
