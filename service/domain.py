@@ -163,12 +163,14 @@ class SettledTokens:
         target_ids: the tokens.
         token_log_probs: float32 (tokens,).
         attentions: float32 (tokens, source_len) of each mechanism, the primary first.
+        alternatives: as of a `Hypothesis`.
     """
 
     first: int
     target_ids: tuple[int, ...]
     token_log_probs: FloatArray
     attentions: tuple[FloatArray, ...]
+    alternatives: Alternatives | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,8 +118,9 @@ class BeamLane:
         slots = self._slots
         held = slots.live[index] | (slots.scores[index] > -np.inf)
         trails, shortest = slots.trails[index][held], int(slots.lengths[index][held].min())
-        same = (trails["token"][:, :shortest] == trails["token"][0, :shortest]).all(axis=0)
-        shared = int(np.append(same, False).argmin())
+        tokens = trails["token"][:, first:shortest]
+        same = (tokens == tokens[0]).all(axis=0)
+        shared = first + int(np.append(same, False).argmin())
         return self._around.settled_tokens(self._table[index], trails[0, :shared], first)
 
     def move(self, places: IndexArray) -> None:

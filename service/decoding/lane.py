@@ -81,7 +81,6 @@ class Surroundings:
         """
         start, rows = int(job["start"]), trail["row"]
         attention, *others = self.log.attention(start, rows, int(job["source_length"]))
-        count = int(job["num_alternatives"])
         log_probs = trail["log_prob"]
         target_ids = tuple(trail["token"].tolist())
         return Hypothesis(
@@ -92,7 +91,7 @@ class Surroundings:
             attention=attention,
             finished=target_ids[-1] == self.ids.eos,
             other_attentions=tuple(others),
-            alternatives=Alternatives(*self.log.candidates(start, rows, count)) if count else None,
+            alternatives=self._alternatives(job, start, rows),
         )
 
     def settled_tokens(self, job: JobTable, trail: TrailArray, first: int) -> SettledTokens | None:
@@ -100,9 +99,19 @@ class Surroundings:
         new = trail[first:]
         if len(new) == 0:
             return None
-        attentions = self.log.attention(int(job["start"]) + first, new["row"], int(job["source_length"]))
-        log_probs = new["log_prob"].astype(np.float32)
-        return SettledTokens(first, tuple(new["token"].tolist()), log_probs, tuple(attentions))
+        start, rows = int(job["start"]) + first, new["row"]
+        return SettledTokens(
+            first=first,
+            target_ids=tuple(new["token"].tolist()),
+            token_log_probs=new["log_prob"].astype(np.float32),
+            attentions=tuple(self.log.attention(start, rows, int(job["source_length"]))),
+            alternatives=self._alternatives(job, start, rows),
+        )
+
+    def _alternatives(self, job: JobTable, start: int, rows: IntArray) -> Alternatives | None:
+        """What else was likely at consecutive tokens, if the job wants to know; arguments as of `StepLog`."""
+        count = int(job["num_alternatives"])
+        return Alternatives(*self.log.candidates(start, rows, count)) if count else None
 
 
 class Lane(Protocol):

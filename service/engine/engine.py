@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 from service.decoding.backend import Seq2SeqBackend
 from service.decoding.jobs import check_job
+from service.decoding.lane import Hypotheses
+from service.decoding.progress import Listener
 from service.domain import DecodingJob, SpecialIds
 from service.engine.limits import EngineLimits
 from service.engine.queue import JobQueue
-from service.engine.submission import Hypotheses, Listener, Submission
+from service.engine.submission import Submission
 from service.engine.worker import WorkDone, Worker
 from service.errors import OverloadedError, ShuttingDownError, TextTooLongError
 
@@ -62,8 +64,9 @@ class Engine:
 
         Args:
             jobs: any number.
-            listener: is told, before the call returns, of each job's tokens as they are certain: in greedy search every
-                token with its step, in beam search what all hypotheses share. The last tokens come with the result.
+            listener: is told, before the call returns, when each job has started, of its tokens as they are certain (in
+                greedy search every token with its step, in beam search what all hypotheses share), and of its result,
+                with which its last tokens come. It must be quick, and must not raise.
 
         Returns:
             Per job its hypotheses, best first.

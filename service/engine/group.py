@@ -19,25 +19,33 @@ class Group:
     def __init__(self, batch: SearchBatch) -> None:
         self.batch = batch
         self.tickets: dict[int, Ticket] = {}  # by the batch's number for the sentence
+        self._heard: dict[int, Ticket] = {}  # those of them with a listener
         self.rows = 0  # that the sentences may need
 
     def admit(self, tickets: Sequence[Ticket]) -> None:
         """Encodes sentences, which start with the next step; if the model fails, nothing has changed."""
         numbers = self.batch.admit([ticket.job for ticket in tickets])
-        self.tickets.update(zip(numbers, tickets, strict=True))
+        numbered = dict(zip(numbers, tickets, strict=True))
+        self.tickets |= numbered
+        self._heard |= {number: ticket for number, ticket in numbered.items() if ticket.submission.listener}
         self.rows += sum(ticket.job.options.rows for ticket in tickets)
 
     def step(self) -> dict[int, Outcome]:
         """Advances every sentence by a token; returns those that are done, which are to be forgotten."""
         return self.batch.step()
 
-    def report(self) -> None:
-        """Tells listeners of the tokens that are certain by now."""
-        for number, ticket in self.tickets.items():
-            if ticket.submission.listener is not None:
-                tokens = self.batch.settled(number, ticket.submission.reported(ticket.index))
-                if tokens is not None:
-                    ticket.submission.report(ticket.index, tokens)
+    def note_tokens(self) -> None:
+        """Notes for listeners which tokens are certain by now."""
+        for number, ticket in self._heard.items():
+            submission = ticket.submission
+            tokens = self.batch.settled(number, submission.noted(ticket.index))
+            if tokens is not None:
+                submission.note_tokens(ticket.index, tokens)
+
+    @property
+    def listening(self) -> set[Submission]:
+        """The submissions with a listener."""
+        return {ticket.submission for ticket in self._heard.values()}
 
     def drop(self, submission: Submission) -> None:
         """Gives up the sentences of a submission."""
@@ -49,5 +57,6 @@ class Group:
     def forget(self, number: int) -> None:
         """Says that a sentence has its answer, or is not wanted any more; nothing happens the second time."""
         ticket = self.tickets.pop(number, None)
+        self._heard.pop(number, None)
         if ticket is not None:
             self.rows -= ticket.job.options.rows

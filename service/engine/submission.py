@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from service.domain import DecodingJob, Hypothesis, SettledTokens
-
-Hypotheses: TypeAlias = tuple[Hypothesis, ...]
-
-Listener: TypeAlias = Callable[[int, SettledTokens], None]
-"""Is told of the tokens of a job, by its index, as they are certain; called on the caller's event loop."""
+from service.decoding.lane import Hypotheses
+from service.decoding.progress import Listener, Progress
+from service.domain import DecodingJob, SettledTokens
 
 
 class Submission:
@@ -33,24 +29,38 @@ class Submission:
         self.closed = False
         self._loop = loop
         self._answers: dict[int, Hypotheses] = {}
-        self._reported: dict[int, int] = {}
+        self._noted: list[Progress] = []  # what the listener has not been told yet
+        self._certain: dict[int, int] = {}
 
     def deliver(self, index: int, hypotheses: Hypotheses) -> None:
         """Keeps the answer to job `index`; the last one answers the caller. Worker thread only."""
         self._answers[index] = hypotheses
+        self.note(Progress(index, hypotheses=hypotheses))
         if self.is_complete:
+            self.tell()
             answers = [self._answers[job] for job in range(len(self.jobs))]
             self._resolve(answers, None)
 
-    def report(self, index: int, tokens: SettledTokens) -> None:
-        """Tells the listener of new tokens of job `index`, unless the call has ended. Worker thread only."""
-        self._reported[index] = tokens.first + len(tokens.target_ids)
-        with contextlib.suppress(RuntimeError):  # as in `_resolve`
-            self._loop.call_soon_threadsafe(self._tell, index, tokens)
+    def note(self, progress: Progress) -> None:
+        """Keeps in mind what the listener, if there is one, is to be told. Worker thread only."""
+        if self.listener is not None:
+            self._noted.append(progress)
 
-    def reported(self, index: int) -> int:
-        """How many tokens of job `index` the listener has been told of."""
-        return self._reported.get(index, 0)
+    def note_tokens(self, index: int, tokens: SettledTokens) -> None:
+        """Likewise, of new tokens of job `index`."""
+        self._certain[index] = tokens.first + len(tokens.target_ids)
+        self.note(Progress(index, tokens))
+
+    def noted(self, index: int) -> int:
+        """How many tokens of job `index` were certain the last time."""
+        return self._certain.get(index, 0)
+
+    def tell(self) -> None:
+        """Tells the listener everything at once, unless the call has ended. Worker thread only."""
+        if self._noted:
+            with contextlib.suppress(RuntimeError):  # as in `_resolve`
+                self._loop.call_soon_threadsafe(self._tell, self._noted)
+            self._noted = []
 
     def fail(self, error: Exception) -> None:
         """Answers the caller with `error`, from any thread; what is left of the submission is dropped."""
@@ -70,9 +80,9 @@ class Submission:
         with contextlib.suppress(RuntimeError):  # the caller's event loop is closed: nobody is left to answer
             self._loop.call_soon_threadsafe(self._set, answers, error)
 
-    def _tell(self, index: int, tokens: SettledTokens) -> None:
+    def _tell(self, news: Sequence[Progress]) -> None:
         if self.listener is not None and not self.future.done():
-            self.listener(index, tokens)
+            self.listener(news)
 
     def _set(self, answers: list[Hypotheses] | None, error: Exception | None) -> None:
         if self.future.done():

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from service.decoding.backend import Seq2SeqBackend
 from service.decoding.lane import Hypotheses
+from service.decoding.progress import Progress
 from service.decoding.search import SearchBatch
 from service.domain import SpecialIds
 from service.engine.group import Group
@@ -117,6 +118,9 @@ class Worker:
                     continue
                 for half in _halves(together):
                     self._join(half)
+            else:
+                for ticket in together:
+                    ticket.submission.note(Progress(ticket.index))
 
     def _leave(self) -> None:
         """Drops the sentences that nobody waits for any more."""
@@ -133,6 +137,7 @@ class Worker:
         self._retried = [group for group in self._retried if group.tickets]
 
     def _advance(self, group: Group) -> None:
+        listening = group.listening
         try:
             outcomes = group.step()
         except Exception as error:  # as above
@@ -151,7 +156,9 @@ class Worker:
             else:
                 self._answer(ticket, outcome)
             group.forget(number)
-        group.report()
+        group.note_tokens()
+        for submission in listening:
+            submission.tell()
 
     def _close_group(self, group: Group) -> None:
         if group is self._main:

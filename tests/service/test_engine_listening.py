@@ -1,18 +1,19 @@
-"""Tokens that are certain before a sentence is done: told to a listener, and never taken back."""
+"""What listeners are told of sentences under way: their tokens as they are certain, and when they are done."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
+from service.decoding.progress import Progress
 from service.decoding.search import SearchBatch
 from service.domain import DecodingJob, Hypothesis, SettledTokens
 from tests.service.engine_fakes import FailingBackend, run, running
-from tests.service.scripted_backend import GARDEN_PATH, IDS, ScriptedBackend, make_job, random_model, scripted
+from tests.service.scripted_backend import GARDEN_PATH, IDS, ScriptedBackend, copying, make_job, random_model, scripted
 from tests.service.test_search_rules import varied_jobs
 
 
@@ -28,30 +29,58 @@ def check_prefix(heard: list[SettledTokens], best: Hypothesis) -> int:
         assert len(tokens.attentions) == len(expected)
         for one, other in zip(tokens.attentions, expected, strict=True):
             np.testing.assert_array_equal(one, other[part])
+        assert (tokens.alternatives is None) == (best.alternatives is None)
+        if tokens.alternatives is not None and best.alternatives is not None:
+            np.testing.assert_array_equal(tokens.alternatives.ids, best.alternatives.ids[part])
+            np.testing.assert_array_equal(tokens.alternatives.log_probs, best.alternatives.log_probs[part])
         count += len(tokens.target_ids)
     return count
 
 
-def listen(
-    jobs: list[DecodingJob], backend: Any
-) -> tuple[dict[int, list[SettledTokens]], list[tuple[Hypothesis, ...]]]:
-    heard: dict[int, list[SettledTokens]] = defaultdict(list)
+def listen(jobs: list[DecodingJob], backend: Any) -> tuple[list[Sequence[Progress]], list[tuple[Hypothesis, ...]]]:
+    """What was told, call by call, and the answers."""
+    heard: list[Sequence[Progress]] = []
     answers: list[tuple[Hypothesis, ...]] = []
 
     async def test() -> None:
         async with running(backend) as engine:
-            answers.extend(await engine.decode(jobs, lambda index, tokens: heard[index].append(tokens)))
+            answers.extend(await engine.decode(jobs, heard.append))
 
     run(test)
     return heard, answers
+
+
+def tokens_of(heard: list[Sequence[Progress]], index: int) -> list[SettledTokens]:
+    return [each.tokens for news in heard for each in news if each.index == index and each.tokens is not None]
 
 
 def test_every_token_of_greedy_search_is_told_with_its_step() -> None:
     jobs = [make_job(source, min_decoding_length=4) for source in ("ab", "abcdef", "c")]
     heard, answers = listen(jobs, ScriptedBackend(random_model(".abcdef", seed=5), mechanisms=2))
     for index, [best] in enumerate(answers):
-        assert [len(tokens.target_ids) for tokens in heard[index]] == [1] * (len(best.target_ids) - 1)
-        check_prefix(heard[index], best)
+        tokens = tokens_of(heard, index)
+        assert [len(each.target_ids) for each in tokens] == [1] * (len(best.target_ids) - 1)
+        check_prefix(tokens, best)
+
+
+def test_a_listener_is_called_once_a_step() -> None:
+    jobs = [make_job(source) for source in ("ab", "abcd", "c")]
+    heard, _ = listen(jobs, ScriptedBackend(copying))
+    told = [[(each.index, each.tokens is not None, each.hypotheses is not None) for each in news] for news in heard]
+    started = [(index, False, False) for index in (2, 0, 1)]  # the shorter first
+    assert told == [
+        [*started, *((index, True, False) for index in (2, 0, 1))],
+        [(2, False, True), (0, True, False), (1, True, False)],
+        [(0, False, True), (1, True, False)],
+        [(1, True, False)],
+        [(1, False, True)],
+    ]
+
+
+def test_results_are_told_as_each_sentence_is_done() -> None:
+    heard, answers = listen(varied_jobs(), ScriptedBackend(random_model(".abcdef", seed=7)))
+    results = {each.index: each.hypotheses for news in heard for each in news if each.hypotheses is not None}
+    assert [results[index] is answer for index, answer in enumerate(answers)] == [True] * len(varied_jobs())
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -60,7 +89,7 @@ def test_what_is_told_is_never_taken_back(seed: int) -> None:
     heard, answers = listen(jobs, ScriptedBackend(random_model(".abcdef", seed), mechanisms=2))
     told = 0
     for index, hypotheses in enumerate(answers):
-        told += check_prefix(heard[index], hypotheses[0])
+        told += check_prefix(tokens_of(heard, index), hypotheses[0])
     assert told > len(jobs)
 
 
@@ -87,7 +116,9 @@ def test_nobody_is_told_of_others() -> None:
     async def test() -> None:
         async with running(FailingBackend(random_model(".abcdef", seed=1))) as engine:
             await asyncio.gather(
-                engine.decode([make_job("ab", min_decoding_length=3)], lambda index, tokens: heard.append(index)),
+                engine.decode(
+                    [make_job("ab", min_decoding_length=3)], lambda news: heard.extend(each.index for each in news)
+                ),
                 engine.decode([make_job("ab")] * 5),
                 engine.decode([make_job("x")]),
                 return_exceptions=True,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from service.decoding.backend import StepOutput
+from service.decoding.progress import Progress
 from service.engine.engine import Engine
 from service.errors import DecodingError, ShuttingDownError
 from tests.service.engine_fakes import FailingBackend, best, run, running
@@ -109,9 +111,9 @@ def test_an_engine_that_never_started_can_be_stopped() -> None:
 
 def test_nobody_is_told_of_anything_after_the_call_has_ended() -> None:
     async def test() -> None:
-        heard: list[int] = []
+        heard: list[Sequence[Progress]] = []
         async with running(ScriptedBackend(copying)) as engine:
-            call = asyncio.create_task(engine.decode([make_job("abcdef")], lambda index, tokens: heard.append(index)))
+            call = asyncio.create_task(engine.decode([make_job("abcdef")], heard.append))
             while not heard:
                 await asyncio.sleep(0)
             call.cancel()
