@@ -15,6 +15,7 @@ from model_export.run_directory import RunDirectory
 from service.bundle.reader import read_bundle
 from service.bundle.tokenizer import Tokenizer
 from service.decoding.backend import Seq2SeqBackend
+from service.decoding.progress import Listener
 from service.decoding.search import decode
 from service.domain import DecodingJob, DecodingOptions, Hypothesis, SpecialIds
 from service.onnx_backend import BackendOptions, load_backend
@@ -82,8 +83,10 @@ class LocalDecoder:
         self._backend = backend
         self._ids = ids
 
-    async def decode(self, jobs: Sequence[DecodingJob]) -> list[tuple[Hypothesis, ...]]:
-        """The hypotheses of each job; the jobs share one beam size."""
+    async def decode(
+        self, jobs: Sequence[DecodingJob], listener: Listener | None = None
+    ) -> list[tuple[Hypothesis, ...]]:
+        """The hypotheses of each job; the jobs share one beam size. A listener is told nothing."""
         return decode_by_length(self._backend, jobs, self._ids, "translating")
 
 

@@ -12,9 +12,12 @@ from service.alignment import AlignmentDetail, align
 from service.analysis import analyse_decoded, analyse_sentences, join_sentences, space_between
 from service.bundle.tokenizer import Tokenizer
 from service.decoding.jobs import default_length_limit
+from service.decoding.lane import Hypotheses
+from service.decoding.progress import Listener
 from service.domain import (
     Alignment,
     Alternative,
+    Alternatives,
     AnalysedText,
     DecodingJob,
     DecodingOptions,
@@ -34,8 +37,8 @@ from service.unknown_words import replace_unknowns
 class Decoder(Protocol):
     """What decodes: `service.engine.Engine`."""
 
-    async def decode(self, jobs: Sequence[DecodingJob]) -> list[tuple[Hypothesis, ...]]:
-        """The hypotheses of each job, best first, at least one."""
+    async def decode(self, jobs: Sequence[DecodingJob], listener: Listener | None = None) -> list[Hypotheses]:
+        """The hypotheses of each job, best first, at least one; a listener may be told of them before."""
         ...
 
 
@@ -48,7 +51,7 @@ class TranslatorLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """A source text in sentences (ranges begin at 0 in each) and the `len(sentences) + 1` separators around them."""
 
     field: str
@@ -65,7 +68,7 @@ class _Forced:
 
 
 @dataclass(frozen=True, slots=True)
-class _Decoded:
+class Decoded:
     """One hypothesis of one sentence; the ranges of `target` and the indices of `alignments` begin at 0."""
 
     hypothesis: Hypothesis
@@ -86,10 +89,10 @@ class Translator:
     def __init__(
         self, tokenizer: Tokenizer, decoder: Decoder, limits: TranslatorLimits, mechanisms: Sequence[Mechanism] = ()
     ) -> None:
-        self._tokenizer = tokenizer
-        self._decoder = decoder
+        self.tokenizer = tokenizer
+        self.decoder = decoder
         self._limits = limits
-        self._mechanisms = tuple(mechanisms)
+        self.mechanisms = tuple(mechanisms)
 
     async def translate(
         self,
@@ -121,26 +124,28 @@ class Translator:
             UnavailableError: the engine takes no work at the moment.
         """
         length = sum(map(len, texts)) + len(target_prefix or "")
-        sources, jobs = await run_aside(length, lambda: self._prepare(texts, options, target_prefix))
-        hypotheses = iter(await self._decoder.decode(jobs) if jobs else [])
+        sources, jobs = await run_aside(length, lambda: self.prepare(texts, options, target_prefix))
+        hypotheses = iter(await self.decoder.decode(jobs) if jobs else [])
         return await run_aside(
             length * options.num_hypotheses,
             lambda: [
-                self._put_together(source, [next(hypotheses) for _ in source.sentences], alignment)
+                self.put_together(
+                    source, [self.read(each, next(hypotheses), alignment) for each in source.sentences], alignment
+                )
                 for source in sources
             ],
         )
 
-    def _prepare(
+    def prepare(
         self, texts: Sequence[str], options: DecodingOptions, target_prefix: str | None
-    ) -> tuple[list[_Source], list[DecodingJob]]:
+    ) -> tuple[list[Source], list[DecodingJob]]:
         """Takes the texts apart and makes a job of each of their sentences, in order."""
         sources = [self._take_apart(f"text[{index}]", text) for index, text in enumerate(texts)]
         forced = _Forced(self._prefix_ids(target_prefix, sources), self._suppressed_ids(options.suppressed_tokens))
         return sources, [self._job(each, options, forced) for source in sources for each in source.sentences]
 
-    def _take_apart(self, field: str, text: str) -> _Source:
-        sentences, separators = analyse_sentences(text, self._tokenizer)
+    def _take_apart(self, field: str, text: str) -> Source:
+        sentences, separators = analyse_sentences(text, self.tokenizer)
         limit = self._limits.max_source_tokens
         longest = max((len(sentence.tokens) for sentence in sentences), default=0)
         if longest > limit:
@@ -148,13 +153,13 @@ class Translator:
                 f"{field}: a sentence has {longest} tokens; the model takes at most {limit} (end of sentence included)",
                 field,
             )
-        return _Source(field, sentences, separators)
+        return Source(field, sentences, separators)
 
-    def _prefix_ids(self, target_prefix: str | None, sources: Sequence[_Source]) -> tuple[int, ...]:
-        prefix_ids = tuple(token.id for token in self._tokenizer.encode(target_prefix or ""))
+    def _prefix_ids(self, target_prefix: str | None, sources: Sequence[Source]) -> tuple[int, ...]:
+        prefix_ids = tuple(token.id for token in self.tokenizer.encode(target_prefix or ""))
         if not prefix_ids:
             return ()
-        if self._tokenizer.unk_id in prefix_ids:
+        if self.tokenizer.unk_id in prefix_ids:
             raise InvalidRequestError("target_prefix: holds characters that the model cannot write", "target_prefix")
         for source in sources:
             if len(source.sentences) != 1:
@@ -168,10 +173,10 @@ class Translator:
         ids: list[int] = []
         for index, piece in enumerate(tokens):
             field = f"suppressed_tokens[{index}]"
-            token_id = self._tokenizer.find_piece(piece)
+            token_id = self.tokenizer.find_piece(piece)
             if token_id is None:
                 raise InvalidRequestError(f"{field}: is no token of the model (answers show its tokens)", field)
-            if token_id == self._tokenizer.eos_id:
+            if token_id == self.tokenizer.eos_id:
                 raise InvalidRequestError(f"{field}: the end of the sentence cannot be suppressed", field)
             ids.append(token_id)
         return tuple(ids)
@@ -187,28 +192,27 @@ class Translator:
         options = replace(options, max_decoding_length=length)
         return DecodingJob(source_ids, options, forced.prefix_ids, forced.suppressed_ids)
 
-    def _put_together(
-        self, source: _Source, hypotheses: Sequence[tuple[Hypothesis, ...]], detail: AlignmentDetail
+    def read(self, sentence: AnalysedText, hypotheses: Hypotheses, detail: AlignmentDetail) -> list[Decoded]:
+        """Turns what search found for a sentence into text with alignments."""
+        decoded: list[Decoded] = []
+        for each in hypotheses:
+            replacements = replace_unknowns(each.target_ids, each.attention, sentence, self.tokenizer.unk_id)
+            target = analyse_decoded(each.target_ids, self.tokenizer, replacements)
+            attentions = zip(self.mechanisms, (each.attention, *each.other_attentions), strict=True)
+            decoded.append(Decoded(each, target, align(attentions, sentence, target, detail)))
+        return decoded
+
+    def put_together(
+        self, source: Source, decoded: Sequence[Sequence[Decoded]], detail: AlignmentDetail
     ) -> TranslatedText:
-        """Builds the answer to one text from its sentences' hypotheses."""
-        decoded = [
-            [self._read(sentence, hypothesis, detail) for hypothesis in best_first]
-            for sentence, best_first in zip(source.sentences, hypotheses, strict=True)
-        ]
+        """Builds the answer to one text from the hypotheses of each of its sentences, best first."""
         whole = join_sentences(source.sentences, source.separators)
         count = max(map(len, decoded), default=1)
         chosen = ([best_first[min(k, len(best_first) - 1)] for best_first in decoded] for k in range(count))
         return TranslatedText(whole, tuple(self._join(whole, source.separators, each, detail) for each in chosen))
 
-    def _read(self, sentence: AnalysedText, hypothesis: Hypothesis, detail: AlignmentDetail) -> _Decoded:
-        replacements = replace_unknowns(hypothesis, sentence, self._tokenizer.unk_id)
-        target = analyse_decoded(hypothesis.target_ids, self._tokenizer, replacements)
-        attentions = (hypothesis.attention, *hypothesis.other_attentions)
-        alignments = align(zip(self._mechanisms, attentions, strict=True), sentence, target, detail)
-        return _Decoded(hypothesis, target, alignments)
-
     def _join(
-        self, source: AnalysedText, separators: Sequence[str], decoded: Sequence[_Decoded], detail: AlignmentDetail
+        self, source: AnalysedText, separators: Sequence[str], decoded: Sequence[Decoded], detail: AlignmentDetail
     ) -> TranslatedHypothesis:
         """Joins one hypothesis of every sentence to a hypothesis of the whole text."""
         targets = [each.target for each in decoded]
@@ -224,17 +228,17 @@ class Translator:
             token_log_probs=np.concatenate([np.zeros(0, np.float32), *log_probs]),
             log_prob=sum(sentence.log_prob for sentence in sentences),
             score=sum(scores) / len(scores) if scores else 0.0,
-            alignments=_of_whole_text(self._mechanisms, sentences, detail),
+            alignments=_of_whole_text(self.mechanisms, sentences, detail),
             sentences=_without_repetition(sentences, detail),
-            alternatives=tuple(each for one in decoded for each in self._alternatives(one.hypothesis)),
+            alternatives=tuple(each for one in decoded for each in self.alternatives(one.hypothesis.alternatives)),
         )
 
-    def _alternatives(self, hypothesis: Hypothesis) -> list[tuple[Alternative, ...]]:
+    def alternatives(self, found: Alternatives | None) -> list[tuple[Alternative, ...]]:
         """The alternatives at each token, with their pieces."""
-        if hypothesis.alternatives is None:
+        if found is None:
             return []
-        tokenizer = self._tokenizer
-        positions = zip(hypothesis.alternatives.ids.tolist(), hypothesis.alternatives.log_probs.tolist(), strict=True)
+        tokenizer = self.tokenizer
+        positions = zip(found.ids.tolist(), found.log_probs.tolist(), strict=True)
         return [
             tuple(
                 Alternative(tokenizer.piece(token_id), log_prob, tokenizer.is_special(token_id))
@@ -244,7 +248,7 @@ class Translator:
         ]
 
 
-def _place(decoded: _Decoded, source: Sentence, target: Sentence) -> SentenceTranslation:
+def _place(decoded: Decoded, source: Sentence, target: Sentence) -> SentenceTranslation:
     """A sentence's hypothesis in its place in the whole text."""
     return SentenceTranslation(
         source=source,

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_json
 
 from service.alignment import round_rows
+from service.bundle.manifest import Manifest
 from service.domain import (
     Alignment,
     Alternative,
     AnalysedText,
+    FloatArray,
     Sentence,
     SentenceTranslation,
     Token,
@@ -26,15 +29,27 @@ WEIGHT_DECIMALS = 4
 Json = dict[str, Any]
 
 
+def translate_answer(manifest: Manifest, translated: Sequence[TranslatedText], return_scores: bool) -> bytes:
+    """The answer of `POST /translate`, as JSON."""
+    answer = {
+        "model": manifest.name,
+        "source_language": manifest.source_language,
+        "target_language": manifest.target_language,
+        "translations": [translation_answer(each, return_scores) for each in translated],
+    }
+    return to_json(answer, inf_nan_mode="null")
+
+
 def translation_answer(translated: TranslatedText, return_scores: bool) -> Json:
     """One text with its hypotheses."""
     return {
-        "source": _source_answer(translated.source),
+        "source": source_answer(translated.source),
         "hypotheses": [_hypothesis_answer(each, return_scores) for each in translated.hypotheses],
     }
 
 
-def _source_answer(source: AnalysedText) -> Json:
+def source_answer(source: AnalysedText) -> Json:
+    """A source text."""
     return {
         "text": source.text,
         "sentences": [{"start": sentence.start, "end": sentence.end} for sentence in source.sentences],
@@ -44,17 +59,15 @@ def _source_answer(source: AnalysedText) -> Json:
 
 
 def _hypothesis_answer(hypothesis: TranslatedHypothesis, return_scores: bool) -> Json:
-    tokens = [_token_answer(token) for token in hypothesis.target.tokens]
-    for token, alternatives in zip(tokens, hypothesis.alternatives, strict=False):
-        token["alternatives"] = [_alternative_answer(each) for each in alternatives]
-    if return_scores:
-        for token, log_prob in zip(tokens, hypothesis.token_log_probs.tolist(), strict=True):
-            token["log_prob"] = round(log_prob, SCORE_DECIMALS)
+    tokens = hypothesis.target.tokens
+    nothing = [None] * len(tokens)
+    log_probs = hypothesis.token_log_probs.tolist() if return_scores else nothing
+    columns = zip(tokens, log_probs, hypothesis.alternatives or nothing, strict=True)
     return {
         "text": hypothesis.target.text,
         "score": round(hypothesis.score, SCORE_DECIMALS),
         "log_prob": round(hypothesis.log_prob, SCORE_DECIMALS),
-        "tokens": tokens,
+        "tokens": [target_token_answer(*column) for column in columns],
         "words": [_word_answer(word) for word in hypothesis.target.words],
         **_alignment_answers(hypothesis.alignments),
         "sentences": [_sentence_answer(sentence) for sentence in hypothesis.sentences],
@@ -63,8 +76,8 @@ def _hypothesis_answer(hypothesis: TranslatedHypothesis, return_scores: bool) ->
 
 def _sentence_answer(sentence: SentenceTranslation) -> Json:
     return {
-        "source": _place_answer(sentence.source),
-        "target": _place_answer(sentence.target),
+        "source": place_answer(sentence.source),
+        "target": place_answer(sentence.target),
         "score": round(sentence.score, SCORE_DECIMALS),
         "log_prob": round(sentence.log_prob, SCORE_DECIMALS),
         "finished": sentence.finished,
@@ -72,7 +85,8 @@ def _sentence_answer(sentence: SentenceTranslation) -> Json:
     }
 
 
-def _place_answer(sentence: Sentence) -> Json:
+def place_answer(sentence: Sentence) -> Json:
+    """Where a sentence stands."""
     return {
         "start": sentence.start,
         "end": sentence.end,
@@ -83,6 +97,16 @@ def _place_answer(sentence: Sentence) -> Json:
 
 def _token_answer(token: Token) -> Json:
     return {"text": token.text, "start": token.start, "end": token.end, "special": token.special}
+
+
+def target_token_answer(token: Token, log_prob: float | None, alternatives: Sequence[Alternative] | None) -> Json:
+    """A token of a translation; what is None is left out."""
+    answer = _token_answer(token)
+    if alternatives is not None:
+        answer["alternatives"] = [_alternative_answer(each) for each in alternatives]
+    if log_prob is not None:
+        answer["log_prob"] = round(log_prob, SCORE_DECIMALS)
+    return answer
 
 
 def _alternative_answer(alternative: Alternative) -> Json:
@@ -105,10 +129,16 @@ def _alignment_answers(alignments: Sequence[Alignment]) -> Json:
     }
 
 
+def rows_answer(attention: FloatArray) -> list[list[float]]:
+    """Rows of attention between tokens, (rows, source_len)."""
+    rows: list[list[float]] = round_rows(attention, WEIGHT_DECIMALS).tolist()
+    return rows
+
+
 def _alignment_answer(alignment: Alignment) -> Json:
     tokens, words = alignment.tokens, alignment.words
     return {
-        "tokens": None if tokens is None else round_rows(tokens, WEIGHT_DECIMALS).tolist(),
+        "tokens": None if tokens is None else rows_answer(tokens),
         # Rows of words need not sum to 1; rounded plainly, their entries equal the links' weights.
         "words": None if words is None else np.round(words.astype(np.float64), WEIGHT_DECIMALS).tolist(),
         "links": [

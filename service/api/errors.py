@@ -60,8 +60,8 @@ def problem_kind(error: Exception) -> ProblemKind:
     return next(PROBLEMS[base] for base in type(error).__mro__ if base in PROBLEMS)
 
 
-def problem_response(error: Exception) -> Response:
-    """The answer for an error. Only messages written for clients are shown, never a value that was sent."""
+def problem_body(error: Exception) -> bytes:
+    """An error as problem+json. Only messages written for clients are shown, never a value that was sent."""
     kind = problem_kind(error)
     written_for_clients = isinstance(error, errors.RequestError | errors.DecodingError)
     body: dict[str, Any] = {
@@ -71,12 +71,18 @@ def problem_response(error: Exception) -> Response:
         "detail": str(error) if written_for_clients else f"{kind.title}.",
         "field": error.field if isinstance(error, errors.RequestError) else None,
     }
+    return to_json(body)
+
+
+def problem_response(error: Exception) -> Response:
+    """The answer for an error."""
+    status = problem_kind(error).status
     headers: dict[str, str] = {}
     if isinstance(error, errors.UnavailableError):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_s)))
     if isinstance(error, HTTPException):
         headers.update(error.headers or {})
-    return Response(to_json(body), status_code=kind.status, headers=headers, media_type=MEDIA_TYPE)
+    return Response(problem_body(error), status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import APIRouter
-from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from service.api.answers import translation_answer
+from service.api.answers import translate_answer
 from service.api.body import name_text_as_sent, read_translate_request
 from service.api.catalogue import language_pairs, model_detail, model_summary
 from service.api.errors import describe_problems
@@ -19,7 +17,8 @@ from service.api.openapi import translate_request_body
 from service.api.request_schemas import TranslateRequest
 from service.api.schemas import LanguageList, ModelDetail, ModelList, Status, TranslateResponse
 from service.api.state import state_of
-from service.domain import TranslatedText
+from service.api.stream_schemas import EventDescription, StreamEventModel
+from service.api.streaming import translate_stream
 from service.registry import LoadedModel
 from service.settings import Settings
 from service.threads import run_aside
@@ -38,6 +37,16 @@ def native_routes(settings: Settings) -> APIRouter:
         summary="Translate texts, with the alignment behind every word",
         tags=["translation"],
         responses={200: {"model": TranslateResponse}, **describe_problems(404, 413, 415, 422, 503)},
+        openapi_extra={"requestBody": translate_request_body(settings)},
+    )
+    router.add_api_route(
+        "/translate/stream",
+        translate_stream,
+        methods=["POST"],
+        summary="Translate texts, token by token as they are produced",
+        tags=["translation"],
+        response_class=EventDescription,
+        responses={200: {"model": StreamEventModel}, **describe_problems(404, 413, 415, 422, 503)},
         openapi_extra={"requestBody": translate_request_body(settings)},
     )
     router.include_router(_catalogue)
@@ -63,17 +72,7 @@ async def translate(request: Request) -> Response:
 async def _translate(model: LoadedModel, body: TranslateRequest) -> bytes:
     translated = await model.translator.translate(body.texts, body.options, body.target_prefix, body.alignment)
     characters = sum(map(len, body.texts)) * body.num_hypotheses
-    return await run_aside(characters, lambda: _render(model, translated, body.return_scores))
-
-
-def _render(model: LoadedModel, translated: Sequence[TranslatedText], return_scores: bool) -> bytes:
-    answer = {
-        "model": model.manifest.name,
-        "source_language": model.manifest.source_language,
-        "target_language": model.manifest.target_language,
-        "translations": [translation_answer(each, return_scores) for each in translated],
-    }
-    return to_json(answer, inf_nan_mode="null")
+    return await run_aside(characters, lambda: translate_answer(model.manifest, translated, body.return_scores))
 
 
 _catalogue = APIRouter(tags=["models"], responses=describe_problems(503))

@@ -38,6 +38,42 @@ class DecodedText:
     tokens: tuple[Token, ...]
 
 
+class GrowingText:
+    """A text to which one token after the other is added; spaces at its start and repeated ones are left out."""
+
+    def __init__(self) -> None:
+        self._characters: list[str] = []
+
+    def add(self, surface: str) -> tuple[int, int]:
+        """Adds what a token stands for.
+
+        Returns:
+            The token's range, without the space that it begins with. It holds if visible characters follow; at the end
+            of the text, where spaces go, it is cut to what remains.
+        """
+        characters = self._characters
+        start = len(characters)
+        for character in surface:
+            if character != " " or (characters and characters[-1] != " "):
+                characters.append(character)
+        visible_start = start + 1 if characters[start : start + 1] == [" "] else start
+        return visible_start, len(characters)
+
+    @property
+    def text(self) -> str:
+        """The text so far, without a space at its end."""
+        return "".join(self._characters).rstrip(" ")
+
+    @property
+    def settled_length(self) -> int:
+        """How many characters stay, whatever follows: all but a space at the end."""
+        return len(self._characters) - (self._characters[-1:] == [" "])
+
+    def characters(self, start: int, end: int) -> str:
+        """The characters from index `start` to before `end`."""
+        return "".join(self._characters[start:end])
+
+
 def split_into_chunks(text: str) -> tuple[NormalizedText, list[tuple[int, int]]]:
     """Cuts a text into what is encoded at a time: one word with the space before it.
 
@@ -167,27 +203,23 @@ class Tokenizer:
         Returns:
             The text and one token per id; special tokens have an empty range at the text's end.
         """
-        characters: list[str] = []
-        ranges: list[tuple[int, int]] = []
         surfaces = [self._surfaces[token_id] for token_id in ids]
         for index, replacement in (replacements or {}).items():
             surfaces[index] = replacement
-        for surface in surfaces:
-            start = len(characters)
-            for character in surface:
-                if character != " " or (characters and characters[-1] != " "):
-                    characters.append(character)
-            visible_start = start + 1 if characters[start : start + 1] == [" "] else start
-            ranges.append((visible_start, len(characters)))
-        text = "".join(characters).rstrip(" ")
+        growing = GrowingText()
+        ranges = [growing.add(surface) for surface in surfaces]
+        text = growing.text
         tokens = tuple(
             self._make_token(token_id, min(start, len(text)), min(end, len(text)), len(text))
             for token_id, (start, end) in zip(ids, ranges, strict=True)
         )
         return DecodedText(text, tokens)
 
+    def surface(self, token_id: int) -> str:
+        """What a token adds to a text (see `GrowingText`); special tokens add nothing."""
+        return self._surfaces[token_id]
+
     def _surface(self, token_id: int) -> str:
-        """Returns what a token adds to a text."""
         if token_id in self._special_ids:
             return ""
         return _UNKNOWN_SURFACE if token_id == self.unk_id else self._pieces[token_id].replace(SPACE_SIGN, " ")

@@ -58,7 +58,7 @@ def test_a_defect_says_nothing_of_itself(tmp_path: Path, monkeypatch: pytest.Mon
     def fail(*arguments: Any) -> None:
         raise RuntimeError(MARKER)
 
-    monkeypatch.setattr("service.api.routes.translation_answer", fail)
+    monkeypatch.setattr("service.api.answers.translation_answer", fail)
     with running_app(tmp_path) as (client, _):
         check_problem(client.post("/translate", json={"text": "a cat"}), 500, "internal-error")
         assert 'interlinear_problems_total{problem="internal-error"} 1.0' in client.get("/metrics").text
