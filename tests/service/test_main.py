@@ -24,6 +24,7 @@ from tests.service.api_client import running_app, tiny_settings
 from tests.service.tiny_bundle import make_manifest, write_bundle, write_manifest
 
 PATIENCE_S = 60
+STREAM = "/translate/stream"
 ROOT = Path(__file__).parents[2]
 
 
@@ -65,19 +66,20 @@ def test_the_process_serves_and_ends_quietly_on_sigterm(models: Path) -> None:
         assert "Traceback" not in log
 
 
-def send(address: str, body: str, length: int | None = None) -> socket.socket:
+def send(address: str, body: str, length: int | None = None, path: str = "/translate") -> socket.socket:
     """Opens a connection and sends a request, or its beginning where `length` is more than that of `body`."""
     host, port = address.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
-    head = "POST /translate HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
     connection.sendall(f"{head}Content-Length: {length or len(body)}\r\n\r\n{body}".encode())
     return connection
 
 
-def send_request(address: str, sentences: int, length: int) -> socket.socket:
+def send_request(address: str, sentences: int, length: int, path: str = "/translate") -> socket.socket:
     """Asks for `sentences` translations of exactly `length` tokens each."""
     values = {"text": ["tea and bread"] * sentences, "alignment": "none"}
-    return send(address, json.dumps(values | {"min_decoding_length": length, "max_decoding_length": length}))
+    body = json.dumps(values | {"min_decoding_length": length, "max_decoding_length": length})
+    return send(address, body, path=path)
 
 
 def read_all(connection: socket.socket) -> str:
@@ -99,23 +101,37 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 def test_accepted_requests_are_answered_after_sigterm(models: Path) -> None:
     with serving(models) as (process, address):
-        with send_request(address, sentences=60, length=200) as connection:
+        with (
+            send_request(address, sentences=60, length=200) as connection,
+            send_request(address, 60, 200, STREAM) as stream,
+        ):
+            beginning = stream.recv(1 << 16)
             wait_until(lambda: metric(address, "live_rows") > 0)
             process.send_signal(signal.SIGTERM)
             assert read_all(connection).startswith("HTTP/1.1 200 OK")
+            assert beginning.startswith(b"HTTP/1.1 200 OK")
+            assert "event: done" in read_all(stream)
         process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
 
 
 def test_what_is_left_when_the_time_to_drain_is_up_gets_a_problem(models: Path) -> None:
     with serving(models, "--shutdown-timeout-s", "1") as (process, address):
-        with send_request(address, sentences=100, length=500) as busy, send(address, '{"text": ', length=100) as slow:
-            wait_until(lambda: metric(address, "live_rows") > 0)
+        with (
+            send_request(address, sentences=100, length=500) as busy,
+            send(address, '{"text": ', length=100) as slow,
+            send_request(address, 100, 500, STREAM) as stream,
+        ):
+            assert stream.recv(1 << 16).startswith(b"HTTP/1.1 200 OK")
             process.send_signal(signal.SIGTERM)
             for connection in (busy, slow):
                 answer = read_all(connection)
                 assert answer.startswith("HTTP/1.1 503 ")
                 assert "urn:interlinear:problem:shutting-down" in answer
+            _, _, last = read_all(stream).rpartition("event: ")
+            assert last.startswith("error\ndata: ")
+            assert "urn:interlinear:problem:shutting-down" in last
+            assert last.endswith("\r\n0\r\n\r\n")  # the end of the answer
         _, log = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
         assert "Traceback" not in log
