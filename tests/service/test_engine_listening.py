@@ -12,8 +12,11 @@ import pytest
 from service.decoding.progress import Progress
 from service.decoding.search import SearchBatch
 from service.domain import DecodingJob, Hypothesis, SettledTokens
+from service.engine.engine import Engine
+from service.errors import DecodingError
 from tests.service.engine_fakes import FailingBackend, run, running
 from tests.service.scripted_backend import GARDEN_PATH, IDS, ScriptedBackend, copying, make_job, random_model, scripted
+from tests.service.test_engine_trouble import FailingStepBackend
 from tests.service.test_search_rules import varied_jobs
 
 
@@ -126,3 +129,35 @@ def test_nobody_is_told_of_others() -> None:
 
     run(test)
     assert set(heard) == {0}
+
+
+def test_a_sentence_that_begins_again_is_told_of_once() -> None:
+    heard: list[Sequence[Progress]] = []
+
+    async def test() -> None:
+        engine = Engine(FailingStepBackend(copying), IDS)
+        good = asyncio.create_task(engine.decode([make_job("abcdefg")], heard.append))
+        bad = asyncio.create_task(engine.decode([make_job("abcx")]))
+        await asyncio.sleep(0)
+        engine.start()  # both begin together
+        [[best]] = await good
+        with pytest.raises(DecodingError):
+            await bad
+        await engine.stop(1)
+        assert check_prefix(tokens_of(heard, 0), best) == len("abcdefg")
+
+    run(test)
+
+
+def test_nothing_is_looked_up_for_those_who_do_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(SearchBatch, "settled", fail)
+
+    async def test() -> None:
+        async with running(ScriptedBackend(copying)) as engine:
+            assert len(await engine.decode([make_job("ab"), make_job("abc", beam_size=2)])) == 2
+            assert engine.work_done.failures == 0
+
+    run(test)
