@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from service.bundle.manifest import Manifest
 from service.errors import ConfigurationError, ModelNotFoundError
+from service.forced_alignment import Aligner
 from service.translator import Translator
 
 
@@ -18,12 +19,14 @@ class LoadedModel:
     Attributes:
         manifest: what its bundle says about it.
         translator: the pipeline around it.
+        aligner: what aligns given pairs with it.
         provider: where it runs: `cpu` or `cuda`.
         precision: the variant in use: `fp32`, `fp16` or `int8`.
     """
 
     manifest: Manifest
     translator: Translator
+    aligner: Aligner
     provider: str
     precision: str
 

@@ -8,18 +8,18 @@ from typing import Protocol
 
 import numpy as np
 
-from service.alignment import AlignmentDetail, align
+from service.alignment import DEFAULT_RULE, AlignmentDetail, align, choose_rows, move_links
 from service.analysis import analyse_decoded, analyse_sentences, join_sentences, space_between
 from service.bundle.tokenizer import Tokenizer
 from service.decoding.jobs import default_length_limit
 from service.domain import (
     Alignment,
+    AlignmentRule,
     Alternative,
     AnalysedText,
     DecodingJob,
     DecodingOptions,
     Hypothesis,
-    Link,
     Mechanism,
     Sentence,
     SentenceTranslation,
@@ -81,15 +81,22 @@ class Translator:
         decoder: what runs the model.
         limits: what it may be asked for.
         mechanisms: its attention mechanisms, the primary first; not needed where no alignment is asked for.
+        rule: how its attention becomes alignment.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, decoder: Decoder, limits: TranslatorLimits, mechanisms: Sequence[Mechanism] = ()
+        self,
+        tokenizer: Tokenizer,
+        decoder: Decoder,
+        limits: TranslatorLimits,
+        mechanisms: Sequence[Mechanism] = (),
+        rule: AlignmentRule = DEFAULT_RULE,
     ) -> None:
         self._tokenizer = tokenizer
         self._decoder = decoder
         self._limits = limits
         self._mechanisms = tuple(mechanisms)
+        self._rule = rule
 
     async def translate(
         self,
@@ -201,10 +208,11 @@ class Translator:
         return TranslatedText(whole, tuple(self._join(whole, source.separators, each, detail) for each in chosen))
 
     def _read(self, sentence: AnalysedText, hypothesis: Hypothesis, detail: AlignmentDetail) -> _Decoded:
+        hypothesis = choose_rows(hypothesis, self._rule.row_offset)
         replacements = replace_unknowns(hypothesis, sentence, self._tokenizer.unk_id)
         target = analyse_decoded(hypothesis.target_ids, self._tokenizer, replacements)
         attentions = (hypothesis.attention, *hypothesis.other_attentions)
-        alignments = align(zip(self._mechanisms, attentions, strict=True), sentence, target, detail)
+        alignments = align(zip(self._mechanisms, attentions, strict=True), sentence, target, detail, self._rule)
         return _Decoded(hypothesis, target, alignments)
 
     def _join(
@@ -252,16 +260,8 @@ def _place(decoded: _Decoded, source: Sentence, target: Sentence) -> SentenceTra
         log_prob=decoded.hypothesis.log_prob,
         score=decoded.hypothesis.score,
         finished=decoded.hypothesis.finished,
-        alignments=tuple(_moved(each, source.words[0], target.words[0]) for each in decoded.alignments),
+        alignments=tuple(move_links(each, source.words[0], target.words[0]) for each in decoded.alignments),
     )
-
-
-def _moved(alignment: Alignment, first_source_word: int, first_target_word: int) -> Alignment:
-    """A sentence's alignment with links between words of the whole text."""
-    links = [
-        Link(link.source + first_source_word, link.target + first_target_word, link.weight) for link in alignment.links
-    ]
-    return replace(alignment, links=tuple(links))
 
 
 def _of_whole_text(
