@@ -22,6 +22,7 @@ from service.domain import (
 )
 from service.errors import TextTooLongError
 from service.given_words import join_words
+from service.symmetrisation import Symmetrisation, symmetrise_pairs
 from service.threads import run_aside
 from service.translator import Decoder, TranslatorLimits
 
@@ -37,11 +38,6 @@ class GivenPair:
     target: GivenText
 
     @property
-    def reversed(self) -> GivenPair:
-        """The pair for a model of the other direction."""
-        return GivenPair(self.target, self.source)
-
-    @property
     def length(self) -> int:
         """Characters of both sides."""
         return sum(len(side) if isinstance(side, str) else sum(map(len, side)) for side in (self.source, self.target))
@@ -55,11 +51,13 @@ class AligningOptions:
         alignment: how much of it to give.
         length_penalty: of the score, as in `DecodingOptions`.
         threshold: least weight of a link; None for the model's own.
+        backward: the model is of the other direction: it reads the target and is made to produce the source.
     """
 
     alignment: AlignmentDetail = "soft"
     length_penalty: float = DecodingOptions().length_penalty
     threshold: float | None = None
+    backward: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +107,14 @@ class Aligner:
             options: how.
 
         Returns:
-            Each pair with its target as the only hypothesis.
+            Each pair with its target as the only hypothesis; sides change places where `backward` is set.
 
         Raises:
             TextTooLongError: a side has more tokens than the model takes; `field` names it.
             UnavailableError: the engine takes no work at the moment.
         """
         length = sum(pair.length for pair in pairs)
-        sides = await run_aside(length, lambda: [self._prepare(index, pair) for index, pair in enumerate(pairs)])
+        sides = await run_aside(length, lambda: [self._prepare(*pair, options) for pair in enumerate(pairs)])
         jobs = [_job(source.text, target.text, options) for source, target in sides]
         hypotheses = await self._decoder.decode(jobs) if jobs else []
         return await run_aside(
@@ -127,10 +125,12 @@ class Aligner:
             ],
         )
 
-    def _prepare(self, index: int, pair: GivenPair) -> tuple[_Side, _Side]:
-        source = self._take_apart(f"source[{index}]", pair.source, self._limits.max_source_tokens)
-        target = self._take_apart(f"target[{index}]", pair.target, self._limits.max_decoding_length)
-        return source, target
+    def _prepare(self, index: int, pair: GivenPair, options: AligningOptions) -> tuple[_Side, _Side]:
+        """What the model reads, and what it is made to produce."""
+        sides = [(f"source[{index}]", pair.source), (f"target[{index}]", pair.target)]
+        given, forced = reversed(sides) if options.backward else sides
+        limits = self._limits
+        return self._take_apart(*given, limits.max_source_tokens), self._take_apart(*forced, limits.max_decoding_length)
 
     def _take_apart(self, name: str, given: GivenText, limit: int) -> _Side:
         if isinstance(given, str):
@@ -174,3 +174,29 @@ def _job(source: AnalysedText, target: AnalysedText, options: AligningOptions) -
     target_ids = tuple(token.id for token in target.tokens)
     decoding = DecodingOptions(beam_size=1, length_penalty=options.length_penalty, max_decoding_length=len(target_ids))
     return DecodingJob(tuple(token.id for token in source.tokens), decoding, target_ids, complete=True)
+
+
+async def align_both_ways(
+    forward: Aligner, backward: Aligner, pairs: Sequence[GivenPair], options: AligningOptions, method: Symmetrisation
+) -> list[TranslatedText]:
+    """Aligns pairs with models of both directions and puts their links together.
+
+    Args:
+        forward: translates the sources.
+        backward: translates the targets.
+        pairs: any texts.
+        options: how.
+        method: of putting together.
+
+    Returns:
+        What `forward` gives, with links of the primary mechanism of both.
+
+    Raises:
+        TextTooLongError: a side is too long for one of the models.
+        UnavailableError: an engine takes no work at the moment.
+    """
+    aligned = await forward.align(pairs, options)
+    if options.alignment == "none":
+        return aligned
+    other = await backward.align(pairs, replace(options, alignment="hard", backward=True))
+    return symmetrise_pairs(aligned, other, method)

@@ -86,6 +86,19 @@ class ModelRegistry:
         wanted = (source_language, target_language)
         return max(fitting, key=lambda model: _exact_matches(model, wanted))
 
+    def find_reverse(self, model: LoadedModel) -> LoadedModel:
+        """Finds a model for the other direction.
+
+        Raises:
+            ModelNotFoundError: there is none.
+        """
+        source, target = model.manifest.target_language, model.manifest.source_language
+        try:
+            return self.find(None, source, target)
+        except ModelNotFoundError:
+            problem = f"needs a model for {source} to {target} as well; there is {_listing(self.models)}"
+            raise ModelNotFoundError(f"symmetrisation: {problem}", "symmetrisation") from None
+
 
 def _listing(models: Iterable[LoadedModel]) -> str:
     return ", ".join(

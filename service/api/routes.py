@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from service.api.align_routes import align_routes
 from service.api.answers import translation_answer
 from service.api.body import name_text_as_sent, read_translate_request
 from service.api.catalogue import language_pairs, model_detail, model_summary
@@ -40,6 +41,7 @@ def native_routes(settings: Settings) -> APIRouter:
         responses={200: {"model": TranslateResponse}, **describe_problems(404, 413, 415, 422, 503)},
         openapi_extra={"requestBody": translate_request_body(settings)},
     )
+    router.include_router(align_routes(settings))
     router.include_router(_catalogue)
     router.include_router(_operations)
     return router
