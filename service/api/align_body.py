@@ -37,17 +37,26 @@ class _Side:
 
 @dataclass(frozen=True, slots=True)
 class GivenPairs:
-    """The pairs of a request; `single` where it was one, and no list of one."""
+    """The pairs of a request.
+
+    Attributes:
+        pairs: in their order.
+        single: whether it was one, and no list of one.
+        source_field: the field that holds the sources.
+    """
 
     pairs: list[GivenPair]
     single: bool
+    source_field: str
 
     @contextlib.contextmanager
     def named_as_sent(self) -> Iterator[None]:
-        """Lets errors about a single pair speak of `source`, not of `source[0]`."""
+        """Lets errors name the fields of this request: `source` for a single pair, and never the engine's `text`."""
         try:
             yield
         except RequestError as error:
+            if error.field == "text":
+                error.field = self.source_field
             if self.single and error.field is not None and error.field.endswith("[0]"):
                 name = error.field.removesuffix("[0]")
                 error.args = (str(error).replace(error.field, name),)
@@ -73,7 +82,7 @@ def given_pairs(body: AlignRequest, settings: Settings) -> GivenPairs:
     for side in (source, target):
         side.check(settings)
     pairs = [GivenPair(*pair) for pair in zip(source.texts, target.texts, strict=True)]
-    return GivenPairs(pairs, single=not source.several)
+    return GivenPairs(pairs, not source.several, source.field)
 
 
 def _side(field: str, text: str | list[str] | None, words: list[str] | list[list[str]] | None) -> _Side:

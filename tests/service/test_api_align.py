@@ -223,6 +223,12 @@ def test_bodies_that_are_no_request(client: TestClient, body: bytes) -> None:
     check_problem(client.post("/align", content=body, headers=JSON), 422, "invalid-request")
 
 
+def test_more_pairs_than_can_wait_are_refused_by_a_field_of_this_route(tmp_path: Path) -> None:
+    with running_app(tmp_path, max_queue=2) as (client, _):
+        body = {"source_words": [["a"]] * 3, "target": ["b"] * 3}
+        check_problem(client.post("/align", json=body), 413, "text-too-long", "source_words")
+
+
 def test_an_unknown_field_is_compared_with_those_of_this_route(client: TestClient) -> None:
     problem = check_problem(client.post("/align", json={"source_wrods": []}), 422, "invalid-request")
     assert "Did you mean source_words?" in problem["detail"]
