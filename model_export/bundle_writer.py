@@ -12,7 +12,15 @@ import onnx
 
 from model_export.errors import ConfigError
 from model_export.model_card import render_model_card
-from service.bundle.manifest import MANIFEST_FILE, DataType, GraphTensors, Manifest, Score, TensorSpec
+from service.bundle.manifest import (
+    MANIFEST_FILE,
+    AlignmentInfo,
+    DataType,
+    GraphTensors,
+    Manifest,
+    Score,
+    TensorSpec,
+)
 from service.bundle.reader import read_bundle
 from service.bundle.verification import fingerprint
 
@@ -86,8 +94,13 @@ def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
     return complete
 
 
-def record_scores(directory: Path, scores: Sequence[Score]) -> Manifest:
+def record_scores(directory: Path, scores: Sequence[Score], alignment: AlignmentInfo | None = None) -> Manifest:
     """Puts scores into an existing bundle's manifest and card; those of the same measurement are replaced.
+
+    Args:
+        directory: of the bundle.
+        scores: new ones.
+        alignment: a new rule from attention to links, if there is one.
 
     Raises:
         BundleError: there is no valid bundle.
@@ -99,4 +112,7 @@ def record_scores(directory: Path, scores: Sequence[Score]) -> Manifest:
 
     new = {measurement(score) for score in scores}
     kept = tuple(score for score in manifest.scores if measurement(score) not in new)
-    return write_manifest(directory, manifest.model_copy(update={"scores": (*kept, *scores)}))
+    changes: dict[str, object] = {"scores": (*kept, *scores)}
+    if alignment is not None:
+        changes["alignment"] = alignment
+    return write_manifest(directory, manifest.model_copy(update=changes))

@@ -102,19 +102,37 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "evaluate",
-        help="measure BLEU and chrF",
-        description="Translate a TSV file and score it with sacreBLEU, by the service's own pipeline and search.",
+        help="measure translations (BLEU, chrF) and alignments (error rate)",
+        description="Translate a TSV file and score it with sacreBLEU, or align a gold file and compare the links, or "
+        "both, by the service's own pipeline and search.",
     )
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--run", type=Path, metavar="DIR", help="a run directory: measures the Keras model")
     model.add_argument("--bundle", type=Path, metavar="DIR", help="a bundle: measures what is served")
-    parser.add_argument("--test", required=True, type=Path, metavar="FILE", help="TSV: source<TAB>reference")
     parser.add_argument("--precision", metavar="NAME", help="of the bundle (default: int8 if it has that)")
-    parser.add_argument("--beam-size", type=int, default=4, metavar="N", help="default 4")
-    parser.add_argument("--length-penalty", type=float, default=1.0, metavar="X", help="default 1.0")
-    parser.add_argument("--translations", type=Path, metavar="FILE", help="also write the translations, one a line")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument("--record", action="store_true", help="write the figures into the bundle's manifest and card")
+    translation = parser.add_argument_group("translation")
+    translation.add_argument("--test", type=Path, metavar="FILE", help="TSV: source<TAB>reference")
+    translation.add_argument("--beam-size", type=int, default=4, metavar="N", help="default 4")
+    translation.add_argument("--length-penalty", type=float, default=1.0, metavar="X", help="default 1.0")
+    translation.add_argument(
+        "--translations", type=Path, metavar="FILE", help="also write the translations, one a line"
+    )
+    alignment = parser.add_argument_group("alignment")
+    alignment.add_argument(
+        "--gold", type=Path, metavar="FILE", help="TSV with columns id, part, tags, two texts, links; or NAME.gold"
+    )
+    alignment.add_argument("--part", metavar="NAME", help="only this part of the gold file")
+    alignment.add_argument("--swap", action="store_true", help="the gold's second side is what the model translates")
+    alignment.add_argument(
+        "--tune-threshold",
+        action="store_true",
+        help="first look for the link rule with the lowest error rate on --part; with --record the bundle keeps it",
+    )
+    alignment.add_argument(
+        "--reverse-bundle", type=Path, metavar="DIR", help="a bundle of the other direction: symmetrises links too"
+    )
     parser.set_defaults(command="model_export.evaluation_command:run_evaluation")
 
 

@@ -12,12 +12,21 @@ from tqdm import tqdm
 
 from model_export.corpus_readers import Corpus
 from model_export.run_directory import RunDirectory
+from service.alignment import DEFAULT_RULE
 from service.bundle.reader import read_bundle
 from service.bundle.tokenizer import Tokenizer
 from service.decoding.backend import Seq2SeqBackend
 from service.decoding.progress import Listener
 from service.decoding.search import decode
-from service.domain import DecodingJob, DecodingOptions, Hypothesis, SpecialIds
+from service.domain import (
+    AlignmentRule,
+    DecodingJob,
+    DecodingOptions,
+    Hypothesis,
+    Mechanism,
+    SpecialIds,
+    TranslatedText,
+)
 from service.onnx_backend import BackendOptions, load_backend
 from service.threads import usable_cpus
 from service.translator import Translator, TranslatorLimits
@@ -37,12 +46,54 @@ class Metric:
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """What is measured: a backend with its tokenizer; `precision` is `keras` for a model that is not exported."""
+    """What is measured: a backend with its tokenizer.
+
+    Attributes:
+        precision: `keras` for a model that is not exported.
+        mechanisms: its attention mechanisms, the primary first.
+        rule: how its attention becomes alignment.
+    """
 
     backend: Seq2SeqBackend
     tokenizer: Tokenizer
     max_source_tokens: int
     precision: str
+    mechanisms: tuple[Mechanism, ...] = ()
+    rule: AlignmentRule = DEFAULT_RULE
+
+    @property
+    def special_ids(self) -> SpecialIds:
+        """The special token ids."""
+        tokenizer = self.tokenizer
+        return SpecialIds(pad=tokenizer.pad_id, bos=tokenizer.bos_id, eos=tokenizer.eos_id, unk=tokenizer.unk_id)
+
+    @property
+    def limits(self) -> TranslatorLimits:
+        """What it may be asked for."""
+        return TranslatorLimits(self.max_source_tokens, MAX_DECODING_LENGTH)
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast the sentences of one run were decoded, together, by this machine."""
+
+    sentences_per_s: float
+    target_tokens_per_s: float
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How often a translation shows signs of something left out or cut; by its alignment, so a heuristic.
+
+    Attributes:
+        unlinked_source_words: share of the source words that no target word is linked to, punctuation included.
+        unlinked_target_words: share of the target words that are linked to nothing.
+        unfinished: share of the sentences that were cut at the length limit.
+    """
+
+    unlinked_source_words: float
+    unlinked_target_words: float
+    unfinished: float
 
 
 def load_bundle(path: Path, precision: str | None) -> EvaluatedModel:
@@ -53,7 +104,15 @@ def load_bundle(path: Path, precision: str | None) -> EvaluatedModel:
     """
     bundle = read_bundle(path)
     backend = load_backend(bundle, BackendOptions("cpu", precision, usable_cpus()))
-    return EvaluatedModel(backend, bundle.tokenizer, bundle.manifest.max_source_tokens, backend.precision)
+    manifest = bundle.manifest
+    return EvaluatedModel(
+        backend,
+        bundle.tokenizer,
+        manifest.max_source_tokens,
+        backend.precision,
+        manifest.attention_mechanisms,
+        manifest.alignment.rule,
+    )
 
 
 def load_run(path: Path) -> EvaluatedModel:
@@ -66,9 +125,12 @@ def load_run(path: Path) -> EvaluatedModel:
 
     run = RunDirectory(path)
     model, _ = run.load_model()
-    return EvaluatedModel(
-        KerasBackend(model), run.read_tokenizer(), run.read_config().training.max_source_tokens, "keras"
+    limit = run.read_config().training.max_source_tokens
+    mechanisms = tuple(
+        Mechanism(attention.name, mechanism.normalized)
+        for attention, mechanism in zip(model.config.attention, model.decoder.mechanisms, strict=True)
     )
+    return EvaluatedModel(KerasBackend(model), run.read_tokenizer(), limit, "keras", mechanisms)
 
 
 class LocalDecoder:
@@ -77,17 +139,19 @@ class LocalDecoder:
     Args:
         backend: the model.
         ids: its special token ids.
+        description: what the progress bar says.
     """
 
-    def __init__(self, backend: Seq2SeqBackend, ids: SpecialIds) -> None:
+    def __init__(self, backend: Seq2SeqBackend, ids: SpecialIds, description: str = "translating") -> None:
         self._backend = backend
         self._ids = ids
+        self._description = description
 
     async def decode(
         self, jobs: Sequence[DecodingJob], listener: Listener | None = None
     ) -> list[tuple[Hypothesis, ...]]:
         """The hypotheses of each job; the jobs share one beam size. A listener is told nothing."""
-        return decode_by_length(self._backend, jobs, self._ids, "translating")
+        return decode_by_length(self._backend, jobs, self._ids, self._description)
 
 
 def decode_by_length(
@@ -105,19 +169,45 @@ def decode_by_length(
     return [results[index] for index in range(len(jobs))]
 
 
-def translate_corpus(model: EvaluatedModel, corpus: Corpus, options: DecodingOptions) -> list[str]:
-    """Translates the source sides; one text per pair.
+def translate_corpus(model: EvaluatedModel, corpus: Corpus, options: DecodingOptions) -> list[TranslatedText]:
+    """Translates the source sides; one text per pair, with its links where the model's mechanisms are known.
 
     Raises:
         TextTooLongError: a source is longer than the model takes.
     """
-    tokenizer = model.tokenizer
-    ids = SpecialIds(pad=tokenizer.pad_id, bos=tokenizer.bos_id, eos=tokenizer.eos_id, unk=tokenizer.unk_id)
-    limits = TranslatorLimits(model.max_source_tokens, MAX_DECODING_LENGTH)
-    translator = Translator(tokenizer, LocalDecoder(model.backend, ids), limits)
+    decoder = LocalDecoder(model.backend, model.special_ids)
+    translator = Translator(model.tokenizer, decoder, model.limits, model.mechanisms, model.rule)
     sources = [pair.source for pair in corpus.pairs]
-    translated = asyncio.run(translator.translate(sources, options, alignment="none"))
+    return asyncio.run(translator.translate(sources, options, alignment="hard" if model.mechanisms else "none"))
+
+
+def best_texts(translated: Sequence[TranslatedText]) -> list[str]:
+    """The best translation of each text."""
     return [text.hypotheses[0].target.text for text in translated]
+
+
+def measure_coverage(translated: Sequence[TranslatedText]) -> Coverage:
+    """Counts words without links, and sentences without an end, in the best translations."""
+    best = [(text.source, text.hypotheses[0]) for text in translated]
+    links = [hypothesis.alignments[0].links if hypothesis.alignments else () for _, hypothesis in best]
+    linked = (
+        sum(len({link.source for link in each}) for each in links),
+        sum(len({link.target for link in each}) for each in links),
+    )
+    words = sum(len(source.words) for source, _ in best), sum(len(each.target.words) for _, each in best)
+    sentences = [sentence for _, hypothesis in best for sentence in hypothesis.sentences]
+    return Coverage(
+        unlinked_source_words=1 - linked[0] / max(words[0], 1),
+        unlinked_target_words=1 - linked[1] / max(words[1], 1),
+        unfinished=sum(not sentence.finished for sentence in sentences) / max(len(sentences), 1),
+    )
+
+
+def measure_speed(translated: Sequence[TranslatedText], seconds: float) -> Speed:
+    """Speed of translating or aligning texts in `seconds`; tokens are those of the best hypotheses, ends included."""
+    sentences = sum(len(text.source.sentences) for text in translated)
+    tokens = sum(len(text.hypotheses[0].target.tokens) for text in translated)
+    return Speed(round(sentences / seconds, 1), round(tokens / seconds, 1))
 
 
 def score_translations(translations: Sequence[str], corpus: Corpus) -> list[Metric]:

@@ -1,46 +1,131 @@
-"""`interlinear-export evaluate`: BLEU and chrF of a trained model or of a bundle."""
+"""`interlinear-export evaluate`: quality of the translations and of the alignments of a trained model or a bundle."""
 
 from __future__ import annotations
 
 import json
+import time
 from argparse import Namespace
-from dataclasses import asdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from model_export.bundle_writer import record_scores
-from model_export.corpus_readers import read_pairs
+from model_export.corpus_readers import Corpus, read_pairs
 from model_export.errors import ConfigError
-from model_export.evaluation import Metric, load_bundle, load_run, score_translations, translate_corpus
-from service.bundle.manifest import Score
+from model_export.evaluation import (
+    EvaluatedModel,
+    Metric,
+    Speed,
+    best_texts,
+    load_bundle,
+    load_run,
+    measure_coverage,
+    measure_speed,
+    score_translations,
+    translate_corpus,
+)
+from model_export.gold_alignments import read_gold
+from model_export.gold_command import GoldReport, measure_alignments
+from service.bundle.manifest import AlignmentInfo, Score
 from service.domain import DecodingOptions
 
 
+@dataclass
+class _Report:
+    """What the command found out: values for JSON, scores for the manifest, and the link rule if it was tuned."""
+
+    values: dict[str, Any]
+    scores: list[Score] = field(default_factory=list)
+    alignment: AlignmentInfo | None = None
+
+
 def run_evaluation(arguments: Namespace) -> None:
-    """Translates the test file, prints the figures, and writes them where the command line says."""
-    if arguments.record and not arguments.bundle:
-        raise ConfigError("--record: writes into a bundle's manifest, so it needs --bundle")
-    if arguments.precision and not arguments.bundle:
-        raise ConfigError("--precision: chooses among a bundle's graphs, so it needs --bundle")
-    corpus = read_pairs([arguments.test], show_progress=False)
-    print(corpus.report())
+    """Measures what the command line asks for, prints the figures, and writes them where it says.
+
+    Raises:
+        ConfigError: options that need another one, or exclude it.
+    """
+    _check(arguments)
+    corpus = read_pairs([arguments.test], show_progress=False) if arguments.test else None
+    gold = read_gold(arguments.gold, arguments.part) if arguments.gold else None
     model = load_bundle(arguments.bundle, arguments.precision) if arguments.bundle else load_run(arguments.run)
+    report = _Report({"precision": model.precision})
+    if corpus:
+        _measure_translations(model, corpus, arguments, report)
+    if gold:
+        reverse = load_bundle(arguments.reverse_bundle, None) if arguments.reverse_bundle else None
+        found = measure_alignments(model, reverse, gold.swapped if arguments.swap else gold, arguments.tune_threshold)
+        report.values["alignment"] = found.values
+        report.scores += _link_scores(found, arguments, model.precision)
+        report.alignment = found.tuned
+    if arguments.json:
+        arguments.json.write_text(json.dumps(report.values, indent=2) + "\n", encoding="utf-8")
+    if arguments.record:
+        record_scores(arguments.bundle, report.scores, report.alignment)
+
+
+def _check(arguments: Namespace) -> None:
+    needs = (
+        ("--record", arguments.record, arguments.bundle, "writes into a bundle's manifest, so it needs --bundle"),
+        ("--precision", arguments.precision, arguments.bundle, "chooses among a bundle's graphs, so it needs --bundle"),
+        ("--test", True, arguments.test or arguments.gold, "there is nothing to measure without it or --gold"),
+        ("--translations", arguments.translations, arguments.test, "needs --test"),
+        ("--part", arguments.part, arguments.gold, "needs --gold"),
+        ("--swap", arguments.swap, arguments.gold, "needs --gold"),
+        ("--reverse-bundle", arguments.reverse_bundle, arguments.gold, "needs --gold"),
+        ("--tune-threshold", arguments.tune_threshold, arguments.gold, "needs --gold"),
+        (
+            "--tune-threshold",
+            arguments.tune_threshold,
+            arguments.part,
+            "needs --part: what is left is for reporting figures",
+        ),
+    )
+    for option, given, needed, problem in needs:
+        if given and not needed:
+            raise ConfigError(f"{option}: {problem}")
+
+
+def _measure_translations(model: EvaluatedModel, corpus: Corpus, arguments: Namespace, report: _Report) -> None:
+    print(corpus.report())
     options = DecodingOptions(beam_size=arguments.beam_size, length_penalty=arguments.length_penalty)
-    translations = translate_corpus(model, corpus, options)
-    metrics = score_translations(translations, corpus)
+    start = time.perf_counter()
+    translated = translate_corpus(model, corpus, options)
+    speed = measure_speed(translated, time.perf_counter() - start)
+    coverage, texts = measure_coverage(translated), best_texts(translated)
+    metrics = score_translations(texts, corpus)
     for metric in metrics:
         print(f"{metric.name} {metric.value:.2f}  {metric.signature}")
+    print(
+        f"source words without link {coverage.unlinked_source_words:.1%}, "
+        f"target words without link {coverage.unlinked_target_words:.1%}, "
+        f"sentences cut at the length limit {coverage.unfinished:.1%}"
+    )
+    print(describe_speed(speed))
     if arguments.translations:
-        arguments.translations.write_text("".join(f"{line}\n" for line in translations), encoding="utf-8")
-    if arguments.json:
-        _write_json(arguments, model.precision, metrics)
-    if arguments.record:
-        record_scores(arguments.bundle, [_score(metric, arguments, model.precision) for metric in metrics])
+        arguments.translations.write_text("".join(f"{line}\n" for line in texts), encoding="utf-8")
+    report.values |= {
+        "test": arguments.test.name,
+        "beam_size": arguments.beam_size,
+        "length_penalty": arguments.length_penalty,
+        "metrics": [asdict(metric) for metric in metrics],
+        "coverage": asdict(coverage),
+        "speed": asdict(speed),
+    }
+    report.scores += [_translation_score(metric, arguments, model.precision) for metric in metrics]
 
 
-def _score(metric: Metric, arguments: Namespace, precision: str) -> Score:
-    command = (
-        f"interlinear-export evaluate --bundle {arguments.bundle.resolve().name} --precision {precision} "
-        f"--beam-size {arguments.beam_size} --length-penalty {arguments.length_penalty} --test {arguments.test.name}"
+def describe_speed(speed: Speed) -> str:
+    """The speed in words."""
+    return f"{speed.sentences_per_s:.1f} sentences/s, {speed.target_tokens_per_s:.0f} target tokens/s"
+
+
+def _translation_score(metric: Metric, arguments: Namespace, precision: str) -> Score:
+    command = _command(
+        arguments,
+        precision,
+        f"--beam-size {arguments.beam_size} --length-penalty {arguments.length_penalty} --test {arguments.test.name}",
     )
     return Score(
         metric=metric.name,
@@ -53,13 +138,30 @@ def _score(metric: Metric, arguments: Namespace, precision: str) -> Score:
     )
 
 
-def _write_json(arguments: Namespace, precision: str, metrics: list[Metric]) -> None:
-    path: Path = arguments.json
-    content = {
-        "test": arguments.test.name,
-        "precision": precision,
-        "beam_size": arguments.beam_size,
-        "length_penalty": arguments.length_penalty,
-        "metrics": [asdict(metric) for metric in metrics],
-    }
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def _link_scores(report: GoldReport, arguments: Namespace, precision: str) -> Iterable[Score]:
+    options = [f"--gold {arguments.gold.name}"]
+    options += [f"--part {arguments.part}"] if arguments.part else []
+    options += ["--swap"] if arguments.swap else []
+    options += [f"--reverse-bundle {_name(arguments.reverse_bundle)}"] if arguments.reverse_bundle else []
+    command = _command(arguments, precision, " ".join(options))
+    return [
+        Score(
+            metric=metric.name,
+            value=metric.value,
+            signature=metric.signature,
+            data=report.data,
+            precision=precision,
+            command=command,
+        )
+        for metric in report.metrics
+    ]
+
+
+def _command(arguments: Namespace, precision: str, options: str) -> str:
+    if not arguments.bundle:
+        return ""
+    return f"interlinear-export evaluate --bundle {_name(arguments.bundle)} --precision {precision} {options}"
+
+
+def _name(path: Path) -> str:
+    return path.resolve().name

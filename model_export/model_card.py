@@ -20,6 +20,11 @@ ALIGNMENTS = """\
 Alignments are attention weights of the decoder: a by-product of translating, not the work of an aligner. They show
 which source words the model looked at, and they may be wrong where the translation is right. The primary mechanism's
 are the `alignment` of an answer; those of further mechanisms, if there are any, stand in `other_alignments`.
+
+A target word is linked to every source word with a weight of at least {threshold:g} that has at least
+{relative_threshold:g} times the greatest weight of that target word; other words have no link. A token's weights are
+those of the step that {step} it. How often links are wrong is under Scores, if it was measured: AER is the alignment
+error rate of given translations, in percent, as precision and recall of links are.
 """
 
 LIMITS = """\
@@ -49,7 +54,7 @@ def render_model_card(manifest: Manifest) -> str:
         "## Agreement of the graphs with the trained model\n",
         _parity(manifest),
         "## Alignments\n",
-        ALIGNMENTS,
+        _alignments(manifest),
         "## Limits\n",
         LIMITS.format(max_source_tokens=manifest.max_source_tokens),
     ]
@@ -100,13 +105,22 @@ def _scores(manifest: Manifest) -> str:
             f"{score.value:.2f}",
             score.data,
             score.precision,
-            str(score.beam_size),
+            "" if score.beam_size is None else str(score.beam_size),
             f"`{score.signature}`",
             f"`{score.command}`",
         )
         for score in manifest.scores
     )
     return _table(("metric", "value", "data", "precision", "beam", "signature", "command"), rows)
+
+
+def _alignments(manifest: Manifest) -> str:
+    rule = manifest.alignment
+    return ALIGNMENTS.format(
+        threshold=rule.threshold,
+        relative_threshold=rule.relative_threshold,
+        step="reads" if rule.row_offset else "produces",
+    )
 
 
 def _parity(manifest: Manifest) -> str:

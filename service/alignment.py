@@ -1,24 +1,61 @@
 """Attention between tokens -> a matrix between words, hard links, and rows that still sum to 1 when rounded.
 
-Everything here is about one sentence; `service.translator` moves links to their place in a longer text.
+Everything here is about one sentence, except that `move_links` finds its links their place in a longer text.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from service.domain import Alignment, AnalysedText, BoolArray, FloatArray, IntArray, Link, Mechanism, Token, Word
+from service.domain import (
+    Alignment,
+    AlignmentRule,
+    AnalysedText,
+    BoolArray,
+    FloatArray,
+    Hypothesis,
+    IntArray,
+    Link,
+    Mechanism,
+    Token,
+    Word,
+)
 
 AlignmentDetail: TypeAlias = Literal["none", "hard", "soft"]
 
-MIN_LINK_WEIGHT = 0.1
-"""A target word whose best source word has less attention than this stays unlinked: it has no counterpart."""
+DEFAULT_RULE = AlignmentRule()
+"""What holds for bundles that say nothing of it."""
 
 _NO_WORD = -1
+
+
+def choose_rows(hypothesis: Hypothesis, row_offset: int) -> Hypothesis:
+    """Gives every token the attention of the step that its model's alignments are read from.
+
+    The decoder attends before it chooses a token, so the step that produces token t looks for what to write (offset 0).
+    Models can be such that only the next step, which reads token t, looks back at its source (offset 1); no step
+    reads the last token, which keeps its own row.
+
+    Args:
+        hypothesis: row t of its attention is that of the step that produced token t.
+        row_offset: 0 or 1.
+    """
+    if row_offset == 0:
+        return hypothesis
+    return replace(
+        hypothesis,
+        attention=_next_rows(hypothesis.attention),
+        other_attentions=tuple(map(_next_rows, hypothesis.other_attentions)),
+    )
+
+
+def _next_rows(attention: FloatArray) -> FloatArray:
+    return np.concatenate([attention[1:], attention[-1:]])
 
 
 def align(
@@ -26,6 +63,7 @@ def align(
     source: AnalysedText,
     target: AnalysedText,
     detail: AlignmentDetail,
+    rule: AlignmentRule = DEFAULT_RULE,
 ) -> tuple[Alignment, ...]:
     """Says what attention tells about one sentence.
 
@@ -35,23 +73,20 @@ def align(
         source: the source sentence; its ranges and indices begin at 0.
         target: the target sentence, likewise.
         detail: `none` gives none, `hard` links without matrices, `soft` both.
+        rule: the model's, for links.
 
     Returns:
         One alignment for each mechanism, in their order.
     """
     if detail == "none":
         return ()
-    return tuple(_align(mechanism, attention, source, target, detail == "soft") for mechanism, attention in attentions)
-
-
-def _align(
-    mechanism: Mechanism, attention: FloatArray, source: AnalysedText, target: AnalysedText, with_matrices: bool
-) -> Alignment:
-    words = word_matrix(attention, source, target)
-    links = hard_links(words)
-    if with_matrices:
-        return Alignment(mechanism, tokens=attention, words=words, links=links)
-    return Alignment(mechanism, tokens=None, words=None, links=links)
+    alignments = []
+    for mechanism, attention in attentions:
+        words = word_matrix(attention, source, target)
+        links = hard_links(words, rule)
+        soft = detail == "soft"
+        alignments.append(Alignment(mechanism, attention if soft else None, words if soft else None, links))
+    return tuple(alignments)
 
 
 def word_of_each_token(tokens: Sequence[Token], words: Sequence[Word]) -> IntArray:
@@ -100,26 +135,35 @@ def _membership(text: AnalysedText) -> FloatArray:
     return members.astype(np.float32)
 
 
-def hard_links(matrix: FloatArray, min_weight: float = MIN_LINK_WEIGHT) -> tuple[Link, ...]:
-    """Links every target word to the source word it attends to most, the first of equals.
+def hard_links(matrix: FloatArray, rule: AlignmentRule = DEFAULT_RULE) -> tuple[Link, ...]:
+    """Links every target word to the source words that it attends to most, and enough.
+
+    A target word is linked to each source word whose weight reaches both `threshold` and `relative_threshold` times the
+    target word's greatest weight. So it may have several links, or none: the first condition leaves words without a
+    counterpart alone, the second keeps words that have one from being linked to what they merely glanced at. Special
+    tokens belong to no word, so nothing is ever linked to them.
 
     Args:
         matrix: float32 (target words, source words).
-        min_weight: target words whose best weight is below this get no link.
+        rule: what is enough.
 
     Returns:
         The links, ordered by source, then target.
     """
     if matrix.size == 0:
         return ()
-    best = matrix.argmax(axis=1)  # (target words,)
-    weights = matrix.max(axis=1)
+    greatest = matrix.max(axis=1, keepdims=True)  # (target words, 1)
+    linked = (matrix >= rule.threshold) & (matrix >= rule.relative_threshold * greatest)
+    pairs = zip(*(indices.tolist() for indices in np.nonzero(linked.T)), strict=True)
+    return tuple(Link(source, target, float(matrix[target, source])) for source, target in pairs)
+
+
+def move_links(alignment: Alignment, first_source_word: int, first_target_word: int) -> Alignment:
+    """A sentence's alignment with links between words of the whole text, where its words begin at these indices."""
     links = [
-        Link(source=int(best[target]), target=target, weight=float(weights[target]))
-        for target in range(len(matrix))
-        if weights[target] >= min_weight
+        Link(link.source + first_source_word, link.target + first_target_word, link.weight) for link in alignment.links
     ]
-    return tuple(sorted(links, key=lambda link: (link.source, link.target)))
+    return replace(alignment, links=tuple(links))
 
 
 def round_rows(matrix: FloatArray, decimals: int = 4) -> npt.NDArray[np.float64]:

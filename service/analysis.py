@@ -31,14 +31,19 @@ def analyse_sentences(text: str, tokenizer: Tokenizer) -> tuple[list[AnalysedTex
     end_of_last = 0
     for start, end in split_sentences(text):
         sentence = text[start:end]
-        tokens = tokenizer.encode(sentence)
-        if not tokens:
+        analysed = analyse_whole(sentence, tokenizer)
+        if len(analysed.tokens) == 1:  # the end of sentence alone
             continue
-        end_token = Token(tokenizer.eos_id, END_OF_SENTENCE, len(sentence), len(sentence), special=True)
-        sentences.append(AnalysedText(sentence, (), (*tokens, end_token), tuple(find_words(sentence))))
+        sentences.append(analysed)
         separators.append(text[end_of_last:start])
         end_of_last = end
     return sentences, [*separators, text[end_of_last:]]
+
+
+def analyse_whole(text: str, tokenizer: Tokenizer) -> AnalysedText:
+    """Takes a text apart as a single sentence, with an end-of-sentence token and ranges that begin at 0."""
+    end_token = Token(tokenizer.eos_id, END_OF_SENTENCE, len(text), len(text), special=True)
+    return AnalysedText(text, (), (*tokenizer.encode(text), end_token), tuple(find_words(text)))
 
 
 def analyse_decoded(

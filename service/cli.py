@@ -1,4 +1,4 @@
-"""The command `interlinear`: `serve` and `translate`."""
+"""The command `interlinear`: `serve`, `translate` and `align`."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, get_args
 
-from tqdm import tqdm
-
+from service.align_command import add_align, align_renderer, aligning
 from service.alignment import AlignmentDetail
-from service.cli_options import add_decoding_options, decoding_options
+from service.cli_options import (
+    MODEL_SETTINGS,
+    add_decoding_options,
+    add_files_and_model,
+    add_settings,
+    decoding_options,
+)
 from service.decoding.jobs import check_options
+from service.domain import TranslatedText
 from service.engine.limits import EngineLimits
 from service.errors import InterlinearError, InvalidRequestError
-from service.line_translation import STANDARD_INPUT, best_text, json_line, read_lines, translate_lines
+from service.line_translation import Work, best_text, json_line, translating, write_lines
 from service.logging_setup import set_up_logging
-from service.serving import ServedModels
+from service.registry import ModelRegistry
 from service.settings import PREFIX, Settings, load_settings, unknown_variables
 
 logger = logging.getLogger(__name__)
 
 FAILURE: Final = 1
 INTERRUPTED: Final = 130
-MODEL_SETTINGS: Final = ("provider", "precision", "threads", "models_dir", "built_in_models", "log_level")
-LINES_AT_ONCE: Final = 256  # enough to fill the decoding batch
 CALLER_WAITS: Final = EngineLimits(max_queue=sys.maxsize, max_queue_wait_s=None)
 
 
@@ -45,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.command == "serve":
             _serve(settings)
         else:
-            asyncio.run(_translate(settings, options))
+            asyncio.run(_process(settings, options))
     except InterlinearError as error:
         print(f"interlinear: error: {error}", file=sys.stderr)
         return FAILURE
@@ -68,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="answer requests over HTTP",
         description=f"Answers requests over HTTP. Every option can also be set as {PREFIX}NAME in the environment.",
     )
-    _add_settings(serve, tuple(Settings.model_fields))
+    add_settings(serve)
     _add_translate(
         commands.add_parser(
             "translate",
@@ -76,24 +80,19 @@ def build_parser() -> argparse.ArgumentParser:
             description="Translates without a server. The n-th line written belongs to the n-th line read.",
         )
     )
+    add_align(
+        commands.add_parser(
+            "align",
+            help="align sentence pairs with the words of their translations",
+            description="Aligns without a server. Reads lines of source<TAB>target and writes a line of links for each "
+            "(i-j, words counted from 0, as Pharaoh does).",
+        )
+    )
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser, names: Sequence[str]) -> None:
-    group = parser.add_argument_group("settings")
-    for name in names:
-        field = Settings.model_fields[name]
-        default = "" if field.default is None else f" (default: {field.default})"
-        group.add_argument(
-            f"--{name.replace('_', '-')}", metavar="VALUE", help=f"{field.description}{default}".replace("%", "%%")
-        )
-
-
 def _add_translate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="*", metavar="FILE", help="text in UTF-8; none, or -, is the standard input")
-    parser.add_argument("--model", help="the model's name (default: the first that serves the languages)")
-    parser.add_argument("--source-language", metavar="TAG", help="language of the text, such as en")
-    parser.add_argument("--target-language", metavar="TAG", help="language to translate into, such as fr")
+    add_files_and_model(parser, "text in UTF-8")
     add_decoding_options(parser)
     parser.add_argument(
         "--jsonl",
@@ -103,7 +102,7 @@ def _add_translate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alignment", choices=get_args(AlignmentDetail), default="soft", help="with --jsonl; default: %(default)s"
     )
-    _add_settings(parser, MODEL_SETTINGS)
+    add_settings(parser, MODEL_SETTINGS)
 
 
 def _check_translate(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -128,32 +127,28 @@ def _serve(settings: Settings) -> None:
     run_server(settings)
 
 
-async def _translate(settings: Settings, options: argparse.Namespace) -> None:
+async def _process(settings: Settings, options: argparse.Namespace) -> None:
     from service.loading import load_models  # onnxruntime likewise
 
     models = load_models(settings, limits=CALLER_WAITS)
     await models.start()
     try:
-        await _write_translations(models, options)
+        if options.command == "align":
+            await write_lines(aligning(models.registry, options), align_renderer(options), options.files)
+        else:
+            await write_lines(_translating(models.registry, options), _renderer(options), options.files)
     finally:
         await models.stop(timeout_s=0)
 
 
-async def _write_translations(models: ServedModels, options: argparse.Namespace) -> None:
-    model = models.registry.find(options.model, options.source_language, options.target_language)
-    decoding = decoding_options(options)
-    files = options.files or [STANDARD_INPUT]
-    at_once = 1 if STANDARD_INPUT in files and sys.stdin.isatty() else LINES_AT_ONCE
+def _translating(registry: ModelRegistry, options: argparse.Namespace) -> Work:
+    model = registry.find(options.model, options.source_language, options.target_language)
     alignment: AlignmentDetail = options.alignment if options.jsonl else "none"
-    render = json_line if options.jsonl else best_text
-    output = sys.stdout.buffer  # UTF-8 whatever the locale
-    with tqdm(unit=" lines", disable=not sys.stderr.isatty() or sys.stdout.isatty()) as progress:
-        async for translated in translate_lines(model.translator, read_lines(files), decoding, alignment, at_once):
-            output.write((render(translated) + "\n").encode("utf-8"))
-            progress.update()
-            if at_once == 1:
-                output.flush()
-    output.flush()
+    return translating(model.translator, decoding_options(options), alignment)
+
+
+def _renderer(options: argparse.Namespace) -> Callable[[TranslatedText], str]:
+    return json_line if options.jsonl else best_text
 
 
 if __name__ == "__main__":

@@ -1,15 +1,38 @@
-"""The command line's options of decoding: one for each field of `DecodingOptions` that concerns whole files."""
+"""Options of the command line: settings, models and files, and those fields of `DecodingOptions` for whole files."""
 
 from __future__ import annotations
 
 import argparse
 import secrets
+from collections.abc import Sequence
 from typing import Final
 
 from service.decoding.jobs import MAX_SEED
 from service.domain import DecodingOptions
+from service.settings import Settings
+
+MODEL_SETTINGS: Final = ("provider", "precision", "threads", "models_dir", "built_in_models", "log_level")
 
 _DEFAULTS: Final = DecodingOptions()
+
+
+def add_settings(parser: argparse.ArgumentParser, names: Sequence[str] = tuple(Settings.model_fields)) -> None:
+    """Adds an option for each of the settings."""
+    group = parser.add_argument_group("settings")
+    for name in names:
+        field = Settings.model_fields[name]
+        default = "" if field.default is None else f" (default: {field.default})"
+        group.add_argument(
+            f"--{name.replace('_', '-')}", metavar="VALUE", help=f"{field.description}{default}".replace("%", "%%")
+        )
+
+
+def add_files_and_model(parser: argparse.ArgumentParser, content: str) -> None:
+    """Adds the files to read, and what chooses the model."""
+    parser.add_argument("files", nargs="*", metavar="FILE", help=f"{content}; none, or -, is the standard input")
+    parser.add_argument("--model", help="the model's name (default: the first that serves the languages)")
+    parser.add_argument("--source-language", metavar="TAG", help="language of the text, such as en")
+    parser.add_argument("--target-language", metavar="TAG", help="language of the translation, such as fr")
 
 
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:

@@ -103,15 +103,22 @@ class DecodingOptions:
 
 @dataclass(frozen=True, slots=True)
 class DecodingJob:
-    """One sentence to decode: `source_ids` ends with the end-of-sentence id; `prefix_ids` are forced first.
+    """One sentence to decode.
 
-    `suppressed_ids` are the ids of the options' `suppressed_tokens`.
+    Attributes:
+        source_ids: ends with the end-of-sentence id.
+        options: how.
+        prefix_ids: what is forced first.
+        suppressed_ids: the ids of the options' `suppressed_tokens`.
+        complete: `prefix_ids` are the whole target, unknown tokens and its end of sentence included: nothing is chosen,
+            all is scored.
     """
 
     source_ids: tuple[int, ...]
     options: DecodingOptions
     prefix_ids: tuple[int, ...] = ()
     suppressed_ids: tuple[int, ...] = ()
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +178,22 @@ class SettledTokens:
     token_log_probs: FloatArray
     attentions: tuple[FloatArray, ...]
     alternatives: Alternatives | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlignmentRule:
+    """How a model's attention becomes alignment; `service.alignment` says what each value does.
+
+    Attributes:
+        threshold: least weight of a link between words.
+        relative_threshold: least weight of a link as a share of the target word's greatest weight; 1 leaves that one
+            alone (and its equals).
+        row_offset: 0 if a token's attention is that of the step that produced it, 1 if of the step that read it.
+    """
+
+    threshold: float = 0.1
+    relative_threshold: float = 1.0
+    row_offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)

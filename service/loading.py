@@ -12,6 +12,7 @@ from service.decoding.backend import Seq2SeqBackend
 from service.engine.engine import Engine
 from service.engine.limits import EngineLimits
 from service.errors import ConfigurationError
+from service.forced_alignment import Aligner
 from service.onnx_backend import BackendOptions, load_backend
 from service.registry import LoadedModel, ModelRegistry
 from service.serving import ServedModels
@@ -72,9 +73,11 @@ def _loaded_model(bundle: Bundle, engine: Engine, backend: Seq2SeqBackend, setti
     translator_limits = TranslatorLimits(
         max_source_tokens=bundle.manifest.max_source_tokens, max_decoding_length=settings.max_target_tokens
     )
+    mechanisms, rule = bundle.manifest.attention_mechanisms, bundle.manifest.alignment.rule
     model = LoadedModel(
         manifest=bundle.manifest,
-        translator=Translator(bundle.tokenizer, engine, translator_limits, bundle.manifest.attention_mechanisms),
+        translator=Translator(bundle.tokenizer, engine, translator_limits, mechanisms, rule),
+        aligner=Aligner(bundle.tokenizer, engine, translator_limits, mechanisms, rule),
         provider=getattr(backend, "provider", "custom"),
         precision=getattr(backend, "precision", "custom"),
     )

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 from service.bundle.manifest import Manifest
 from service.errors import ConfigurationError, ModelNotFoundError
+from service.forced_alignment import Aligner
 from service.translator import Translator
 
 
@@ -18,12 +19,14 @@ class LoadedModel:
     Attributes:
         manifest: what its bundle says about it.
         translator: the pipeline around it.
+        aligner: what aligns given pairs with it.
         provider: where it runs: `cpu` or `cuda`.
         precision: the variant in use: `fp32`, `fp16` or `int8`.
     """
 
     manifest: Manifest
     translator: Translator
+    aligner: Aligner
     provider: str
     precision: str
 
@@ -82,6 +85,19 @@ class ModelRegistry:
             raise ModelNotFoundError(f"{field}: not served; there is {_listing(candidates)}", field)
         wanted = (source_language, target_language)
         return max(fitting, key=lambda model: _exact_matches(model, wanted))
+
+    def find_reverse(self, model: LoadedModel) -> LoadedModel:
+        """Finds a model for the other direction.
+
+        Raises:
+            ModelNotFoundError: there is none.
+        """
+        source, target = model.manifest.target_language, model.manifest.source_language
+        try:
+            return self.find(None, source, target)
+        except ModelNotFoundError:
+            problem = f"needs a model for {source} to {target} as well; there is {_listing(self.models)}"
+            raise ModelNotFoundError(f"symmetrisation: {problem}", "symmetrisation") from None
 
 
 def _listing(models: Iterable[LoadedModel]) -> str:

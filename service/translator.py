@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from service.alignment import AlignmentDetail, align
+from service.alignment import DEFAULT_RULE, AlignmentDetail, align, choose_rows, move_links
 from service.analysis import analyse_decoded, analyse_sentences, join_sentences, space_between
 from service.bundle.tokenizer import Tokenizer
 from service.decoding.jobs import default_length_limit
@@ -16,13 +16,13 @@ from service.decoding.lane import Hypotheses
 from service.decoding.progress import Listener
 from service.domain import (
     Alignment,
+    AlignmentRule,
     Alternative,
     Alternatives,
     AnalysedText,
     DecodingJob,
     DecodingOptions,
     Hypothesis,
-    Link,
     Mechanism,
     Sentence,
     SentenceTranslation,
@@ -84,15 +84,22 @@ class Translator:
         decoder: what runs the model.
         limits: what it may be asked for.
         mechanisms: its attention mechanisms, the primary first; not needed where no alignment is asked for.
+        rule: how its attention becomes alignment.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, decoder: Decoder, limits: TranslatorLimits, mechanisms: Sequence[Mechanism] = ()
+        self,
+        tokenizer: Tokenizer,
+        decoder: Decoder,
+        limits: TranslatorLimits,
+        mechanisms: Sequence[Mechanism] = (),
+        rule: AlignmentRule = DEFAULT_RULE,
     ) -> None:
         self.tokenizer = tokenizer
         self.decoder = decoder
         self._limits = limits
         self.mechanisms = tuple(mechanisms)
+        self.rule = rule
 
     async def translate(
         self,
@@ -195,11 +202,12 @@ class Translator:
     def read(self, sentence: AnalysedText, hypotheses: Hypotheses, detail: AlignmentDetail) -> list[Decoded]:
         """Turns what search found for a sentence into text with alignments."""
         decoded: list[Decoded] = []
-        for each in hypotheses:
+        for found in hypotheses:
+            each = choose_rows(found, self.rule.row_offset)
             replacements = replace_unknowns(each.target_ids, each.attention, sentence, self.tokenizer.unk_id)
             target = analyse_decoded(each.target_ids, self.tokenizer, replacements)
             attentions = zip(self.mechanisms, (each.attention, *each.other_attentions), strict=True)
-            decoded.append(Decoded(each, target, align(attentions, sentence, target, detail)))
+            decoded.append(Decoded(each, target, align(attentions, sentence, target, detail, self.rule)))
         return decoded
 
     def put_together(
@@ -256,16 +264,8 @@ def _place(decoded: Decoded, source: Sentence, target: Sentence) -> SentenceTran
         log_prob=decoded.hypothesis.log_prob,
         score=decoded.hypothesis.score,
         finished=decoded.hypothesis.finished,
-        alignments=tuple(_moved(each, source.words[0], target.words[0]) for each in decoded.alignments),
+        alignments=tuple(move_links(each, source.words[0], target.words[0]) for each in decoded.alignments),
     )
-
-
-def _moved(alignment: Alignment, first_source_word: int, first_target_word: int) -> Alignment:
-    """A sentence's alignment with links between words of the whole text."""
-    links = [
-        Link(link.source + first_source_word, link.target + first_target_word, link.weight) for link in alignment.links
-    ]
-    return replace(alignment, links=tuple(links))
 
 
 def _of_whole_text(

@@ -48,6 +48,12 @@ def translation_answer(translated: TranslatedText, return_scores: bool) -> Json:
     }
 
 
+def pair_answer(aligned: TranslatedText, return_scores: bool) -> Json:
+    """One given pair: its target is the only hypothesis."""
+    [given] = aligned.hypotheses
+    return {"source": source_answer(aligned.source), "target": _hypothesis_answer(given, return_scores)}
+
+
 def source_answer(source: AnalysedText) -> Json:
     """A source text."""
     return {

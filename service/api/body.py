@@ -1,10 +1,11 @@
-"""From the bytes of a request to a checked `TranslateRequest`, without ever repeating what was sent."""
+"""From the bytes of a request to a checked body, without ever repeating what was sent."""
 
 from __future__ import annotations
 
 import contextlib
 import difflib
 from collections.abc import Iterator
+from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -12,9 +13,12 @@ from starlette.requests import Request
 
 from service.api.errors import UnsupportedMediaTypeError
 from service.api.request_schemas import TranslateRequest
+from service.api.schemas import ApiModel
 from service.decoding.jobs import check_options
 from service.errors import InvalidRequestError, RequestError, TextTooLongError
 from service.settings import Settings
+
+Body = TypeVar("Body", bound=ApiModel)
 
 
 async def read_translate_request(request: Request, settings: Settings) -> TranslateRequest:
@@ -25,10 +29,15 @@ async def read_translate_request(request: Request, settings: Settings) -> Transl
         TextTooLongError: too many bytes, texts or characters.
         InvalidRequestError: it is not JSON, or a field is wrong.
     """
-    check_media_type(request.headers.get("content-type", ""))
-    body = parse(await read_body(request, settings.max_request_bytes))
+    body = await read_json(request, settings, TranslateRequest)
     check_limits(body, settings)
     return body
+
+
+async def read_json(request: Request, settings: Settings, kind: type[Body]) -> Body:
+    """Reads and parses a body of some kind; errors as `read_translate_request`, limits on texts aside."""
+    check_media_type(request.headers.get("content-type", ""))
+    return parse(await read_body(request, settings.max_request_bytes), kind)
 
 
 def check_media_type(content_type: str) -> None:
@@ -65,26 +74,26 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     return b"".join(chunks)
 
 
-def parse(body: bytes) -> TranslateRequest:
+def parse(body: bytes, kind: type[Body]) -> Body:
     """Parses and validates. Of a repeated key the last value counts, as is usual for JSON.
 
     Raises:
         InvalidRequestError: with the first of the fields that are wrong.
     """
     try:
-        return TranslateRequest.model_validate_json(body)
+        return kind.model_validate_json(body)
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
-    raise _invalid(details[0])
+    raise _invalid(details[0], list(kind.model_fields))
 
 
-def _invalid(details: ErrorDetails) -> InvalidRequestError:
+def _invalid(details: ErrorDetails, known: list[str]) -> InvalidRequestError:
     """Says what is wrong in words of ours: pydantic's location may hold a key that the client made up."""
     kind, location = details["type"], details["loc"]
     if kind == "json_invalid":
         return InvalidRequestError(f"The body is not valid JSON: {details['ctx']['error']}.")
     if kind == "extra_forbidden":
-        return InvalidRequestError(_unknown_field(str(location[-1])))
+        return InvalidRequestError(_unknown_field(str(location[-1]), known))
     if not location:
         return InvalidRequestError("The body must be a JSON object.")
     field = str(location[0]) + "".join(f"[{part}]" for part in location[1:] if isinstance(part, int))
@@ -92,8 +101,7 @@ def _invalid(details: ErrorDetails) -> InvalidRequestError:
     return InvalidRequestError(f"{field}: {problem}", field)
 
 
-def _unknown_field(name: str) -> str:
-    known = list(TranslateRequest.model_fields)
+def _unknown_field(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name[:40], known, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     return f"There is an unknown field.{hint} Known fields: {', '.join(known)}."

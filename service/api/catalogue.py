@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.api.schemas import LanguagePair, MechanismModel, ModelDetail, ModelSummary
+from service.api.schemas import LanguagePair, LinkRuleModel, MechanismModel, ModelDetail, ModelSummary
 from service.registry import LoadedModel, ModelRegistry
 
 
@@ -30,6 +30,7 @@ def model_detail(model: LoadedModel) -> ModelDetail:
         **model_summary(model).model_dump(),
         vocabulary_size=manifest.tokenizer.vocabulary_size,
         max_source_tokens=manifest.max_source_tokens,
+        alignment=LinkRuleModel(**manifest.alignment.model_dump()),
         architecture=manifest.architecture,
         training=manifest.training.model_dump(mode="json"),
         scores=[score.model_dump(mode="json") for score in manifest.scores],

@@ -37,20 +37,20 @@ def _kind_of_text(value: object) -> str | None:
     return "list" if isinstance(value, list) else None
 
 
-_Text = Annotated[str, AfterValidator(_without_nul)]
-_TextOrList = Annotated[
-    Annotated[_Text, Tag("string")] | Annotated[list[_Text], Tag("list")],
+Text = Annotated[str, AfterValidator(_without_nul)]
+TextOrList = Annotated[
+    Annotated[Text, Tag("string")] | Annotated[list[Text], Tag("list")],
     Discriminator(
         _kind_of_text, custom_error_type="text_type", custom_error_message="must be a string or a list of strings"
     ),
 ]
-_Penalty = Annotated[float, Field(ge=0, le=MAX_PENALTY, allow_inf_nan=False)]
+Penalty = Annotated[float, Field(ge=0, le=MAX_PENALTY, allow_inf_nan=False)]
 
 
 class TranslateRequest(ApiModel):
     """What to translate, with which model, and how. Give `model`, or both languages."""
 
-    text: _TextOrList = Field(
+    text: TextOrList = Field(
         description="A text of any number of sentences, or a list of such texts. NUL characters are refused.",
         examples=["I like tea."],
     )
@@ -67,10 +67,10 @@ class TranslateRequest(ApiModel):
         ge=1,
         description="hypotheses returned, best first; at most `beam_size`, except with sampling: then samples drawn",
     )
-    length_penalty: _Penalty = Field(
+    length_penalty: Penalty = Field(
         _DEFAULTS.length_penalty, description="scores are divided by `((5 + length) / 6) ** length_penalty`"
     )
-    coverage_penalty: _Penalty = Field(
+    coverage_penalty: Penalty = Field(
         _DEFAULTS.coverage_penalty,
         description="weight of the penalty on source tokens that got little attention, on average of the mechanisms",
     )
@@ -80,7 +80,7 @@ class TranslateRequest(ApiModel):
     min_decoding_length: int = Field(
         _DEFAULTS.min_decoding_length, ge=0, description="fewest target tokens per sentence"
     )
-    target_prefix: _Text | None = Field(
+    target_prefix: Text | None = Field(
         None, description="what the translation begins with; the text must be a single sentence"
     )
     repetition_penalty: float = Field(
@@ -96,7 +96,7 @@ class TranslateRequest(ApiModel):
         le=MAX_NGRAM,
         description="no sequence of so many tokens comes twice in a sentence; 0 allows all",
     )
-    suppressed_tokens: list[_Text] = Field(
+    suppressed_tokens: list[Text] = Field(
         [],
         max_length=MAX_SUPPRESSED,
         description="tokens that are never produced, written as in the `tokens` of an answer",

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from service.api.align_routes import align_routes
 from service.api.answers import translate_answer
 from service.api.body import name_text_as_sent, read_translate_request
 from service.api.catalogue import language_pairs, model_detail, model_summary
@@ -49,6 +50,7 @@ def native_routes(settings: Settings) -> APIRouter:
         responses={200: {"model": StreamEventModel}, **describe_problems(404, 413, 415, 422, 503)},
         openapi_extra={"requestBody": translate_request_body(settings)},
     )
+    router.include_router(align_routes(settings))
     router.include_router(_catalogue)
     router.include_router(_operations)
     return router

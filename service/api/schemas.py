@@ -177,11 +177,20 @@ class ModelSummary(ApiModel):
     )
 
 
+class LinkRuleModel(ApiModel):
+    """How attention becomes links between words, as it was tuned for the model."""
+
+    threshold: float = Field(description="least weight of a link")
+    relative_threshold: float = Field(description="least weight as a share of the target word's greatest weight")
+    row_offset: int = Field(description="1 if a token's row is that of the step that reads it, 0 if produces it")
+
+
 class ModelDetail(ModelSummary):
     """A model with what its bundle says of it."""
 
     vocabulary_size: int
     max_source_tokens: int
+    alignment: LinkRuleModel
     architecture: dict[str, Any]
     training: dict[str, Any]
     scores: list[dict[str, Any]]

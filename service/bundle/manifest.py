@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
-from service.domain import Mechanism, SpecialIds
+from service.domain import AlignmentRule, Mechanism, SpecialIds
 
 FORMAT_VERSION: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
@@ -89,6 +89,22 @@ class MechanismInfo(_Part):
     normalized: bool
 
 
+class AlignmentInfo(_Part):
+    """How attention becomes links, as it was tuned for this model; the defaults are those of older bundles.
+
+    The fields are those of `service.domain.AlignmentRule`.
+    """
+
+    threshold: float = Field(0.1, gt=0, le=1)
+    relative_threshold: float = Field(1.0, ge=0, le=1)
+    row_offset: int = Field(0, ge=0, le=1)
+
+    @property
+    def rule(self) -> AlignmentRule:
+        """The rule, as the service takes it."""
+        return AlignmentRule(self.threshold, self.relative_threshold, self.row_offset)
+
+
 class TrainingData(_Part):
     """A corpus the model was trained on."""
 
@@ -130,6 +146,7 @@ class Manifest(_Part):
             gives each memory tensor and `initial_<state>`; the step takes them and gives `next_<state>`. Monotonic
             mechanisms have their last alignments (rows, source_len) in the state.
         max_source_tokens: the longest source the model was made for, end of sentence included.
+        alignment: how attention becomes links.
         files: every other file of the bundle.
         versions: the packages that produced it.
     """
@@ -148,6 +165,7 @@ class Manifest(_Part):
     precisions: dict[str, PrecisionVariant] = Field(min_length=1)
     files: dict[FileName, FileEntry]
     max_source_tokens: int = Field(ge=1)
+    alignment: AlignmentInfo = AlignmentInfo()
     training: Training
     scores: tuple[Score, ...] = ()
     versions: dict[str, str] = {}

@@ -120,16 +120,33 @@ def check_job(job: DecodingJob, vocabulary_size: int, ids: SpecialIds) -> None:
         ("source_ids", _are_ids(job.source_ids, vocabulary_size), "ids must be in the vocabulary"),
         ("target_prefix", _are_ids(job.prefix_ids, vocabulary_size), "ids must be in the vocabulary"),
         ("suppressed_tokens", _are_ids(job.suppressed_ids, vocabulary_size), "ids must be in the vocabulary"),
-        ("target_prefix", ids.eos not in job.prefix_ids, "must not hold the end of sentence"),
-        ("target_prefix", ids.unk not in job.prefix_ids, "must not hold unknown tokens"),
         ("target_prefix", not {ids.pad, ids.bos} & {*job.prefix_ids}, "must not hold padding or the start"),
         ("suppressed_tokens", ids.eos not in job.suppressed_ids, "must not hold the end of sentence"),
         ("max_decoding_length", limit >= 1, "must be at least 1"),
         ("min_decoding_length", job.options.min_decoding_length <= limit, f"must be at most the maximum, {limit}"),
-        ("target_prefix", len(job.prefix_ids) < limit, f"must be shorter than the maximum length, {limit} tokens"),
         ("target_prefix", not job.prefix_ids or job.options.search_mode != "tfa", "is unknown to search_mode tfa"),
     )
     _refuse_broken(rules)
+    _refuse_broken(_rules_of_complete(job, ids) if job.complete else _rules_of_prefix(job, ids))
+
+
+def _rules_of_prefix(job: DecodingJob, ids: SpecialIds) -> Sequence[tuple[str, bool, str]]:
+    limit = length_limit(job)
+    return (
+        ("target_prefix", ids.eos not in job.prefix_ids, "must not hold the end of sentence"),
+        ("target_prefix", ids.unk not in job.prefix_ids, "must not hold unknown tokens"),
+        ("target_prefix", len(job.prefix_ids) < limit, f"must be shorter than the maximum length, {limit} tokens"),
+    )
+
+
+def _rules_of_complete(job: DecodingJob, ids: SpecialIds) -> Sequence[tuple[str, bool, str]]:
+    limit, options = length_limit(job), job.options
+    return (
+        ("target", job.prefix_ids[-1:] == (ids.eos,), "must end with the end of sentence"),
+        ("target", ids.eos not in job.prefix_ids[:-1], "must hold the end of sentence at its end only"),
+        ("target", len(job.prefix_ids) <= limit, f"must be at most as long as the maximum length, {limit} tokens"),
+        ("beam_size", options.beam_size == 1 and not options.sampling_top_k, "must be 1 for a given target"),
+    )
 
 
 def _are_ids(ids: Sequence[int], vocabulary_size: int) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from service.api.align_schemas import AlignResponse
 from service.api.schemas import TranslateResponse
 from service.main import create_app
 from service.settings import Settings
@@ -117,12 +118,60 @@ def test_a_prefix_steers_the_translation(client: TestClient) -> None:
     assert hypothesis["text"].startswith("Moi")
 
 
+def align(client: TestClient, **body: Any) -> list[dict[str, Any]]:
+    answer = client.post("/align", json={"model": "eng-fra"} | body)
+    assert answer.status_code == 200, answer.text
+    AlignResponse.model_validate_json(answer.content)
+    return answer.json()["pairs"]  # type: ignore[no-any-return]
+
+
+def test_a_given_translation_is_scored_like_one_of_the_models_own(client: TestClient) -> None:
+    translations = translate(client, list(SENTENCES), beam_size=1)["translations"]
+    targets = [translation["hypotheses"][0]["text"] for translation in translations]
+    for translation, pair in zip(translations, align(client, source=list(SENTENCES), target=targets), strict=True):
+        [own], given = translation["hypotheses"], pair["target"]
+        assert pair["source"] == translation["source"]
+        assert given["tokens"] == [
+            token | {"log_prob": pytest.approx(token["log_prob"], abs=1e-3)} for token in own["tokens"]
+        ]
+        assert given["score"] == pytest.approx(own["score"], abs=1e-3)
+        assert given["alignment"]["pharaoh"] == own["alignment"]["pharaoh"]
+
+
+def test_a_wrong_translation_scores_worse(client: TestClient) -> None:
+    right, wrong = align(client, source=["I like tea."] * 2, target=["J'aime le thé.", "Où est la gare ?"])
+    assert right["target"]["score"] > wrong["target"]["score"] + 1
+
+
+def test_given_words_keep_their_alignment(client: TestClient) -> None:
+    [pair] = align(client, source_words=["We", "have", "two", "cats", "."], target="Nous avons deux chats.")
+    assert pair["target"]["alignment"]["pharaoh"].split() == ["0-0", "1-1", "2-2", "3-3", "4-4"]
+
+
+def test_aligning_and_translating_share_a_batch_without_a_trace(client: TestClient) -> None:
+    def both(text: str) -> tuple[Any, Any]:
+        translated = best(translate(client, text))[0]
+        return translated, align(client, source=text, target=translated["text"])[0]["target"]
+
+    alone = [both(text) for text in SENTENCES]
+    with ThreadPoolExecutor(len(SENTENCES)) as clients:
+        together = list(clients.map(both, SENTENCES))
+    for one, other in zip(alone, together, strict=True):
+        for apart, joined in zip(one, other, strict=True):
+            assert apart["text"] == joined["text"]
+            assert apart["alignment"]["pharaoh"] == joined["alignment"]["pharaoh"]
+            assert apart["log_prob"] == pytest.approx(joined["log_prob"], abs=1e-4)
+
+
 @pytest.mark.parametrize(
     "text", ["😀", "שלום", "e\u0301\u0302\u0303", "日本語のテキスト", "?!?!", "a" * 60, "½ … ﬁ ™", "\x01\x02"]
 )
 def test_text_that_is_no_english_gets_an_answer(client: TestClient, text: str) -> None:
     [translation] = translate(client, text)["translations"]
     assert translation["source"]["text"] == text
+    [pair] = align(client, source=text, target=text)
+    assert pair["source"]["text"] == pair["target"]["text"] == text
+    assert all(token["log_prob"] < 0 for token in pair["target"]["tokens"])
 
 
 def test_the_model_says_where_it_comes_from(client: TestClient) -> None:

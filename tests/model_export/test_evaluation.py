@@ -14,10 +14,14 @@ from model_export.cli import main
 from model_export.corpus_readers import Corpus, SentencePair
 from model_export.evaluation import (
     BATCH_SIZE,
+    Coverage,
     EvaluatedModel,
     LocalDecoder,
+    best_texts,
     load_bundle,
     load_run,
+    measure_coverage,
+    measure_speed,
     score_translations,
     translate_corpus,
 )
@@ -27,6 +31,14 @@ from service.domain import DecodingOptions
 from service.errors import BundleError, TextTooLongError
 from tests.reversing_task import random_sentences, reverse, write_pairs
 from tests.service.scripted_backend import IDS, ScriptedBackend, copying, make_job, texts
+from tests.service.translation_fakes import (
+    EchoDecoder,
+    ScriptedDecoder,
+    WordTokenizer,
+    hypothesis,
+    make_translator,
+    translate_with,
+)
 
 GREEDY = DecodingOptions(beam_size=1)
 
@@ -90,15 +102,15 @@ def test_keras_and_fp32_graphs_translate_alike(
     assert (trained.precision, exported.precision) == ("keras", "fp32")
     assert trained.max_source_tokens == exported.max_source_tokens == 101
     for options in (GREEDY, DecodingOptions(beam_size=4)):
-        translations = translate_corpus(trained, unseen, options)
-        assert translations == translate_corpus(exported, unseen, options)
+        translations = best_texts(translate_corpus(trained, unseen, options))
+        assert translations == best_texts(translate_corpus(exported, unseen, options))
         assert sum(text == pair.target for text, pair in zip(translations, unseen.pairs, strict=True)) >= 28
 
 
 def test_a_bundle_is_evaluated_in_8_bits_by_default(reversing_bundle: Path) -> None:
     model = load_bundle(reversing_bundle, None)
     assert model.precision == "int8"
-    [translation] = translate_corpus(model, corpus_of(("a b c d e f", "?")), GREEDY)
+    [translation] = best_texts(translate_corpus(model, corpus_of(("a b c d e f", "?")), GREEDY))
     assert translation == "f e d c b a"
 
 
@@ -112,6 +124,22 @@ def test_a_source_beyond_the_model_is_an_error_not_a_cut(reversing_bundle: Path)
 def test_a_precision_that_the_bundle_lacks_is_an_error(reversing_bundle: Path) -> None:
     with pytest.raises(BundleError, match="has no 'fp16'; it has fp32, int8"):
         load_bundle(reversing_bundle, "fp16")
+
+
+def test_words_without_links_and_cut_sentences_are_counted() -> None:
+    tokenizer = WordTokenizer()
+    ids = (tokenizer.id_of("un"), tokenizer.id_of("thé"))
+    # "un" attends to "tea", "thé" to the end of sentence alone; no end was produced
+    decoder = ScriptedDecoder((hypothesis(ids, [[0.0, 1.0, 0.0], [0.0, 0.0, 1.0]], finished=False),))
+    [cut] = asyncio.run(make_translator(decoder, tokenizer).translate(["some tea"], GREEDY))
+    translated = [cut, translate_with(EchoDecoder(), "tea")]
+    assert measure_coverage(translated) == Coverage(
+        unlinked_source_words=pytest.approx(1 / 3),
+        unlinked_target_words=pytest.approx(1 / 3),
+        unfinished=0.5,
+    )
+    speed = measure_speed(translated, seconds=0.5)
+    assert (speed.sentences_per_s, speed.target_tokens_per_s) == (4.0, 8.0)  # 2 sentences; 2 tokens and 2
 
 
 # --- The command ------------------------------------------------------------------------------------------------

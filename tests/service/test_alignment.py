@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from service.alignment import align, hard_links, round_rows, word_matrix, word_of_each_token
-from service.domain import AnalysedText, Link, Mechanism, Token, Word
+from service.alignment import align, choose_rows, hard_links, round_rows, word_matrix, word_of_each_token
+from service.domain import AlignmentRule, AnalysedText, Hypothesis, Link, Mechanism, Token, Word
 
 LUONG = Mechanism("luong", normalized=True)
 MONOTONIC = Mechanism("luong_monotonic", normalized=False)
@@ -85,8 +85,37 @@ def test_links_are_ordered_by_source_then_target() -> None:
     assert hard_links(matrix) == (Link(0, 1, 0.875), Link(1, 0, 0.875), Link(1, 2, 0.75))
 
 
-def test_equal_weights_link_to_the_first_source_word() -> None:
-    assert hard_links(np.array([[0.5, 0.5]], dtype=np.float32)) == (Link(0, 0, 0.5),)
+def test_equal_weights_are_linked_alike() -> None:
+    assert hard_links(np.array([[0.5, 0.5]], dtype=np.float32)) == (Link(0, 0, 0.5), Link(1, 0, 0.5))
+
+
+def test_a_target_word_has_every_link_that_reaches_both_thresholds() -> None:
+    matrix = np.array([[0.5, 0.375, 0.125], [0.125, 0.125, 0.125], [0.0, 0.25, 0.75]], dtype=np.float32)
+    rule = AlignmentRule(threshold=0.25, relative_threshold=0.75)
+    # 0.375 is 0.75 x 0.5; row 1 is below the threshold; 0.25 reaches the threshold, but not 0.75 x 0.75
+    assert hard_links(matrix, rule) == (Link(0, 0, 0.5), Link(1, 0, 0.375), Link(2, 2, 0.75))
+
+
+def test_without_a_relative_threshold_every_weight_that_is_enough_is_a_link() -> None:
+    matrix = np.array([[0.25, 0.75], [0.125, 0.5]], dtype=np.float32)
+    links = hard_links(matrix, AlignmentRule(threshold=0.25, relative_threshold=0.0))
+    assert links == (Link(0, 0, 0.25), Link(1, 0, 0.75), Link(1, 1, 0.5))
+
+
+def test_attention_to_special_tokens_is_no_link() -> None:
+    to_the_end = np.zeros_like(ATTENTION)
+    to_the_end[:, -1] = 1.0
+    [alignment] = align([(LUONG, to_the_end)], SOURCE, TARGET, "soft", AlignmentRule(0.001, 0.0))
+    assert alignment.links == ()
+
+
+def test_rows_can_be_those_of_the_step_that_reads_the_token() -> None:
+    attention = np.array([[1, 0], [0.5, 0.5], [0, 1]], dtype=np.float32)
+    hypothesis = Hypothesis((7, 8, 2), np.zeros(3, np.float32), 0.0, 0.0, attention, True, (attention[::-1],))
+    assert choose_rows(hypothesis, 0) is hypothesis
+    chosen = choose_rows(hypothesis, 1)
+    np.testing.assert_array_equal(chosen.attention, [[0.5, 0.5], [0, 1], [0, 1]])
+    np.testing.assert_array_equal(chosen.other_attentions, [[[0.5, 0.5], [1, 0], [1, 0]]])
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
@@ -120,7 +149,7 @@ def test_every_mechanism_has_its_own_alignment() -> None:
     np.testing.assert_array_equal(other.tokens, mirrored)
     # "probable": the mean of 0 + 0.25 and 0.25 + 0, and of 0.5 and 0.75
     np.testing.assert_array_equal(other.words, np.float32([[0.25, 0.25], [0.25, 0.625], [0.9375, 0.0625]]))
-    assert other.pharaoh == "0-0 0-2 1-1"
+    assert other.pharaoh == "0-0 0-2 1-0 1-1"  # "peu" attends to both alike
 
 
 def test_a_mechanism_that_attends_to_nothing_links_nothing() -> None:

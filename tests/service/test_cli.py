@@ -44,7 +44,7 @@ def run_process(*arguments: str, standard_input: bytes = b"", **environment: str
     )
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["translate"]])
+@pytest.mark.parametrize("command", [[], ["serve"], ["translate"], ["align"]])
 def test_help_is_given(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([*command, "--help"])
@@ -67,6 +67,9 @@ def test_help_is_given(command: list[str], capsys: pytest.CaptureFixture[str]) -
         ["translate", "--sampling-temperature", "0.5"],
         ["translate", "--repetition-penalty", "0.5"],
         ["translate", "--search-mode", "tfa", "--no-repeat-ngram-size", "2"],
+        ["align", "--symmetrise", "grow"],
+        ["align", "--link-threshold", "0"],
+        ["align", "--beam-size", "2"],
     ],
 )
 def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from service.bundle.manifest import Manifest
 from service.bundle.reader import parse_manifest
-from service.domain import Mechanism, SpecialIds
+from service.domain import AlignmentRule, Mechanism, SpecialIds
 from service.errors import BundleError
 from tests.service.tiny_bundle import make_manifest
 
@@ -43,6 +43,22 @@ def test_mechanisms_stand_in_their_order() -> None:
     expected = (Mechanism("own:Layer", normalized=True), Mechanism("luong_monotonic", normalized=False))
     assert manifest.attention_mechanisms == expected
     assert parse_manifest(manifest.model_dump_json().encode()) == manifest
+
+
+def test_links_follow_the_rule_of_the_manifest_or_that_of_older_ones() -> None:
+    assert parse(make_manifest()).alignment.rule == AlignmentRule(0.1, 1.0, 0)
+    manifest = parse(make_manifest() | {"alignment": {"threshold": 0.25, "relative_threshold": 0.5, "row_offset": 1}})
+    assert manifest.alignment.rule == AlignmentRule(0.25, 0.5, 1)
+    assert parse_manifest(manifest.model_dump_json().encode()) == manifest
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("threshold", 0.0), ("threshold", 1.1), ("relative_threshold", -0.1), ("row_offset", 2), ("rule", "argmax")],
+)
+def test_a_link_rule_that_makes_no_sense_is_refused(field: str, value: object) -> None:
+    with pytest.raises(BundleError, match=rf"manifest\.json: alignment\.{field}: "):
+        parse(make_manifest() | {"alignment": {field: value}})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])

@@ -13,7 +13,7 @@ from service.registry import LoadedModel, ModelRegistry
 
 def model(name: str, source: str, target: str) -> LoadedModel:
     manifest: Any = SimpleNamespace(name=name, source_language=source, target_language=target)
-    return LoadedModel(manifest, cast(Any, None), "cpu", "int8")
+    return LoadedModel(manifest, cast(Any, None), cast(Any, None), "cpu", "int8")
 
 
 @pytest.fixture

@@ -17,10 +17,12 @@ from tests.service.scripted_backend import (
     GARDEN_PATH,
     IDS,
     ScriptedBackend,
+    attention_row,
     copying,
     decode_letters,
     encode_letters,
     make_job,
+    random_model,
     scripted,
     texts,
 )
@@ -130,3 +132,40 @@ def test_a_prefix_that_leaves_no_room_or_is_no_token_is_refused() -> None:
         job = make_job("a", prefix=prefix, max_decoding_length=3)
         with pytest.raises(InvalidRequestError, match="target_prefix"):
             decode(ScriptedBackend(copying, vocabulary_size=20), [job], IDS)
+
+
+@pytest.mark.parametrize("given", ["ba.", "a.", ".", "?b."])
+def test_a_given_target_is_scored_as_it_stands_among_others(given: str) -> None:
+    model = random_model("ab?.")  # which holds every one of these tokens possible
+    job = DecodingJob(
+        encode_letters("x."), DecodingOptions(1, max_decoding_length=len(given)), encode_letters(given), complete=True
+    )
+    others = [make_job("xyz"), make_job("x", prefix="ab"), make_job("zy", beam_size=3)]
+    expected = [model("x", given[:place])[token] for place, token in enumerate(given)]
+    for jobs in ([job], [others[0], job, *others[1:]]):
+        (hypothesis,) = decode(ScriptedBackend(model), jobs, IDS)[jobs.index(job)]
+        assert decode_letters(hypothesis.target_ids) == given
+        np.testing.assert_allclose(hypothesis.token_log_probs, np.log(expected), rtol=1e-5)
+        assert hypothesis.log_prob == pytest.approx(math.fsum(np.log(expected)), rel=1e-5)
+        rows = [attention_row("x", given[:place]) for place in range(len(given))]
+        np.testing.assert_array_equal(hypothesis.attention, rows)
+        assert hypothesis.finished
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "field"),
+    [
+        ("ab", {}, "target"),
+        ("", {}, "target"),
+        ("a.b.", {}, "target"),
+        ("ab.", {"max_decoding_length": 2}, "target"),
+        ("_a.", {}, "target_prefix"),
+        ("ab.", {"beam_size": 2}, "beam_size"),
+        ("ab.", {"sampling_top_k": 2}, "beam_size"),
+    ],
+)
+def test_a_given_target_that_cannot_be_scored_names_its_field(given: str, options: dict[str, int], field: str) -> None:
+    job = replace(make_job("x", prefix=given, **options), complete=True)
+    with pytest.raises(InvalidRequestError) as caught:
+        decode(ScriptedBackend(copying), [job], IDS)
+    assert caught.value.field == field
