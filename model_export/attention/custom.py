@@ -84,6 +84,7 @@ class CustomAttention(AttentionMechanism):
         self.normalized = bool(getattr(layer, "normalized", True))
         self.allow_loop = bool(getattr(layer, "allow_loop", False))
         self._context_depth: int | None = None
+        self.prepare_given_memory()
 
     def build_for(self, query_depth: int | None = None, memory_depth: int | None = None) -> None:
         """See `AttentionMechanism.build_for`; checks the layer once both depths are known.

@@ -158,6 +158,7 @@ class KerasLayerMechanism(AttentionMechanism):
         self.dropout = dropout
         self.seed = seed
         self.weight_dropout = keras.layers.Dropout(dropout, seed=seed, name="weight_dropout", dtype=self.dtype_policy)
+        self.prepare_given_memory()
 
     def build_for(self, query_depth: int | None = None, memory_depth: int | None = None) -> None:
         """See `AttentionMechanism.build_for`.
