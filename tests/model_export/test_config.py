@@ -132,6 +132,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     [
         ({"units": 7}, "units: 7 is odd"),
         ({"embedding_dim": 8, "attention_layer_size": 6}, "attention_layer_size: 6 differs from embedding_dim 8"),
+        ({"attention": []}, "attention\n.*names no mechanism; names are bahdanau, luong"),
+        ({"attention": None}, "attention\n.*names no mechanism; names are bahdanau, luong"),
         ({"units": 8, "attention": "luong", "attention_units": 6}, r"width units \(8\) and keys of width 6"),
         (
             {"units": 8, "attention": ["bahdanau", {"name": "luong_monotonic", "units": 4}]},
