@@ -90,10 +90,10 @@ def mask_of_lengths(lengths: Any, source_len: Any) -> Any:
     return ops.arange(source_len, dtype="int32")[None, :] < ops.cast(lengths, "int32")[:, None]
 
 
-def refuse_empty_sentences(mask: Any) -> None:
+def refuse_empty_sentences(mask: Any, given_as: str = "memory") -> None:
     """Refuses a mask (B, S) with a row that holds no token: there would be nothing to attend to.
 
-    A tensor without a value yet, in a graph being traced, passes.
+    A tensor without a value yet, in a graph being traced, passes. `given_as` names in the error what the mask is of.
 
     Raises:
         ValueError: a row is all False.
@@ -105,4 +105,5 @@ def refuse_empty_sentences(mask: Any) -> None:
     except (TypeError, ValueError, NotImplementedError):  # how the backends say that there is no value yet
         return
     if not tokens.all():
-        raise ValueError(f"memory: sentence {int(np.argmin(tokens))} has length 0; attention needs at least one token")
+        empty = int(np.argmin(tokens))
+        raise ValueError(f"{given_as}: sentence {empty} has length 0; attention needs at least one token")
