@@ -200,7 +200,8 @@ class KerasAttentionMechanism(KerasLayerMechanism):
     Args:
         use_scale, score_mode, dropout, seed: see `Attention`.
         memory, memory_sequence_length: see `AttentionMechanism`.
-        **kwargs: Keras's: name, dtype, trainable.
+        dtype: of weights and computation; None for Keras's default.
+        **kwargs: Keras's: name, trainable.
 
     Raises:
         ValueError: `score_mode` is unknown.
@@ -214,10 +215,11 @@ class KerasAttentionMechanism(KerasLayerMechanism):
         seed: int | None = None,
         memory: Any = None,
         memory_sequence_length: Any = None,
+        dtype: Any = None,
         **kwargs: Any,
     ) -> None:
-        layer = Attention(use_scale, score_mode, name="attention", dtype=kwargs.get("dtype"))
-        super().__init__(layer, dropout, seed, memory, memory_sequence_length, **kwargs)
+        layer = Attention(use_scale, score_mode, name="attention", dtype=dtype)
+        super().__init__(layer, dropout, seed, memory, memory_sequence_length, dtype=dtype, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; a memory is state and is not among them."""
@@ -231,7 +233,8 @@ class KerasAdditiveAttentionMechanism(KerasLayerMechanism):
     Args:
         use_scale, dropout, seed: see `AdditiveAttention`.
         memory, memory_sequence_length: see `AttentionMechanism`.
-        **kwargs: Keras's: name, dtype, trainable.
+        dtype: of weights and computation; None for Keras's default.
+        **kwargs: Keras's: name, trainable.
     """
 
     def __init__(
@@ -241,7 +244,8 @@ class KerasAdditiveAttentionMechanism(KerasLayerMechanism):
         seed: int | None = None,
         memory: Any = None,
         memory_sequence_length: Any = None,
+        dtype: Any = None,
         **kwargs: Any,
     ) -> None:
-        layer = AdditiveAttention(use_scale, name="attention", dtype=kwargs.get("dtype"))
-        super().__init__(layer, dropout, seed, memory, memory_sequence_length, **kwargs)
+        layer = AdditiveAttention(use_scale, name="attention", dtype=dtype)
+        super().__init__(layer, dropout, seed, memory, memory_sequence_length, dtype=dtype, **kwargs)
