@@ -127,13 +127,17 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_config(tmp_path / "missing.yaml")
 
 
+@pytest.mark.parametrize("attention", [[], (), None])
+def test_a_model_needs_a_mechanism(attention: object) -> None:
+    with pytest.raises(ValidationError, match="attention\n.*names no mechanism; names are bahdanau, luong"):
+        ModelConfig.model_validate({"attention": attention})
+
+
 @pytest.mark.parametrize(
     ("values", "problem"),
     [
         ({"units": 7}, "units: 7 is odd"),
         ({"embedding_dim": 8, "attention_layer_size": 6}, "attention_layer_size: 6 differs from embedding_dim 8"),
-        ({"attention": []}, "attention\n.*names no mechanism; names are bahdanau, luong"),
-        ({"attention": None}, "attention\n.*names no mechanism; names are bahdanau, luong"),
         ({"units": 8, "attention": "luong", "attention_units": 6}, r"width units \(8\) and keys of width 6"),
         (
             {"units": 8, "attention": ["bahdanau", {"name": "luong_monotonic", "units": 4}]},
