@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 import keras
 
-from model_export.attention.custom_probe import Probe, Question, describe_error
+from model_export.attention.custom_probe import Probe, Question, describe_error, make_question
+from model_export.attention.gradient_probe import check_gradients
 from model_export.attention.mechanism import Attended, AttentionMechanism
 from model_export.attention.memory import Memory
 from model_export.errors import ConfigError
@@ -35,7 +36,8 @@ class AttentionLayer(Protocol):
     - each row of weights sums to 1, or to at most 1 if the class attribute `normalized` is False;
     - values where the mask is False, and how many of them follow, change nothing;
     - no sentence's answer depends on the other sentences of the batch;
-    - the same call gives the same answer, unless `training` is true.
+    - the same call gives the same answer, unless `training` is true;
+    - gradients are finite, also at padding, where values are 0.
 
     A second class attribute, `allow_loop = True`, permits a loop in the exported graph, as a recurrence over positions
     makes it; each step of decoding is then slower. Both attributes may be left out.
@@ -78,8 +80,8 @@ class CustomAttention(AttentionMechanism):
         self, layer: AttentionLayer, memory: Any = None, memory_sequence_length: Any = None, **kwargs: Any
     ) -> None:
         super().__init__(memory, memory_sequence_length, **kwargs)
-        self._described = _describe_class(type(layer))
-        _check_layer(layer, self._described)
+        self.described = _describe_class(type(layer))
+        _check_layer(layer, self.described)
         self.layer = layer
         self.normalized = bool(getattr(layer, "normalized", True))
         self.allow_loop = bool(getattr(layer, "allow_loop", False))
@@ -93,7 +95,7 @@ class CustomAttention(AttentionMechanism):
         """
         super().build_for(query_depth, memory_depth)
         if self._context_depth is None and len(self._depths) == 2:
-            probe = Probe(self._ask, self._described, self.normalized)
+            probe = Probe(self._ask, self.described, self.normalized)
             self._context_depth = probe.run(self._depths["query_depth"], self._depths["memory_depth"])
 
     def context_depth(self, memory_depth: int) -> int:
@@ -170,7 +172,9 @@ def check_mechanism(mechanism: AttentionMechanism, query_depth: int, memory_dept
         query = keras.ops.convert_to_tensor(question.query)
         return mechanism.attend(query, memory, mechanism.first_alignments(memory))
 
-    Probe(ask, _describe_class(type(mechanism)), mechanism.normalized).run(query_depth, memory_depth)
+    described = mechanism.described if isinstance(mechanism, CustomAttention) else _describe_class(type(mechanism))
+    Probe(ask, described, mechanism.normalized).run(query_depth, memory_depth)
+    check_gradients(mechanism, make_question(query_depth, memory_depth), described)
 
 
 def _import_class(class_name: str) -> type[keras.layers.Layer]:

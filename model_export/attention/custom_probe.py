@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from model_export.errors import ConfigError
 TOLERANCE = 1e-3  # above what reduced precision on GPUs costs, far below what any violation makes
 PADDING = 3  # padded positions of the second sentence
 MAX_ERROR_CHARACTERS = 300
+ESCAPE_CODE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Probe:
         Raises:
             ConfigError: the protocol is not kept; says what was expected and what was found.
         """
-        question = _make_question(query_depth, memory_depth)
+        question = make_question(query_depth, memory_depth)
         answer = self._ask(question)
         if _has_numbers(answer):
             answer = Answer(*(ops.convert_to_numpy(part) for part in answer))
@@ -74,7 +76,7 @@ class Probe:
 
     def _ask(self, question: Question) -> Answer:
         try:
-            with _plain_errors():
+            with plain_errors():
                 answer = self._ask_raw(question)
         except Exception as error:  # it is not our code, and may raise anything
             raise self._error(f"fails when it is called: {describe_error(error)}") from error
@@ -149,11 +151,12 @@ class Probe:
 
 
 def describe_error(error: Exception) -> str:
-    """An error of foreign code on one line."""
-    return textwrap.shorten(f"{type(error).__name__}: {error}", MAX_ERROR_CHARACTERS, placeholder=" ...")
+    """An error of foreign code on one line, without the escape codes by which TensorFlow prints in bold."""
+    message = ESCAPE_CODE.sub("", f"{type(error).__name__}: {error}")
+    return textwrap.shorten(message, MAX_ERROR_CHARACTERS, placeholder=" ...")
 
 
-def _make_question(query_depth: int, memory_depth: int) -> Question:
+def make_question(query_depth: int, memory_depth: int) -> Question:
     """Two sentences of a length that is no other dimension, so that mistaken axes show."""
     source_len = next(length for length in (5, 6, 7) if length not in (query_depth, memory_depth))
     generator = np.random.default_rng(0)
@@ -174,7 +177,7 @@ def _has_numbers(answer: Answer) -> bool:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """Keeps Keras from rewriting the message of an error raised in a layer's call."""
     filtered = keras.config.is_traceback_filtering_enabled()
     keras.config.disable_traceback_filtering()

@@ -1,0 +1,86 @@
+"""Attention layers that keep the protocol, but cannot be exported, trained, or kept to it by training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("tests")
+class LoopingAttention(keras.layers.Layer):
+    """Even weights, by a running product that is exported as a loop."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+
+    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
+        ones = ops.cumprod(ops.cast(mask, values.dtype), axis=1)
+        weights = ones / ops.sum(ones, axis=1, keepdims=True)
+        return ops.sum(weights[:, :, None] * values, axis=1), weights
+
+
+@keras.saving.register_keras_serializable("tests")
+class UnexportableAttention(LoopingAttention):
+    """Uses a function that ONNX lacks, and says that it may loop."""
+
+    allow_loop = True
+
+    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
+        context, weights = super().call(query, values, mask)
+        return ops.erfinv(ops.tanh(context)), weights
+
+
+@keras.saving.register_keras_serializable("tests")
+class UntraceableAttention(LoopingAttention):
+    """Looks at numbers, which a graph does not have while it is traced."""
+
+    allow_loop = True
+
+    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
+        context, weights = super().call(query, values, mask)
+        return (context if float(ops.max(context)) > 0 else 2 * context), weights
+
+
+@keras.saving.register_keras_serializable("tests")
+class ThresholdAttention(keras.layers.Layer):
+    """Keeps the protocol until training has made its threshold negative: weight then comes to lie on padding."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.threshold = self.add_weight(shape=(), initializer="ones", name="threshold")
+
+    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
+        real = ops.cast(mask, values.dtype)
+        ones = real + (1 - real) * ops.relu(-self.threshold)
+        weights = ones / ops.sum(ones, axis=1, keepdims=True)
+        return ops.sum(weights[:, :, None] * values, axis=1), weights
+
+
+class LogarithmAttention(LoopingAttention):
+    """Its scores are finite where the mask is True, its gradients nowhere near padding."""
+
+    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
+        scores = ops.log(ops.sum(ops.square(values), axis=-1))
+        weights = ops.softmax(ops.where(mask, scores, -1e9), axis=-1)
+        return ops.sum(weights[:, :, None] * values, axis=1), weights
+
+
+class FailingInTraining(LoopingAttention):
+    def call(self, query: Any, values: Any, mask: Any = None, training: bool = False) -> tuple[Any, Any]:
+        if training:
+            raise RuntimeError("no training\ntoday")
+        return super().call(query, values, mask)
+
+
+class RootAttention(LoopingAttention):
+    """The square root of a weight that starts at 0 has no gradient there."""
+
+    def __init__(self, units: int, **kwargs: Any) -> None:
+        super().__init__(units, **kwargs)
+        self.strength = self.add_weight(shape=(), initializer="zeros", name="strength")
+
+    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
+        context, weights = super().call(query, values, mask)
+        return context * (1 + ops.sqrt(self.strength)), weights
