@@ -111,7 +111,7 @@ def translate_corpus(model: EvaluatedModel, corpus: Corpus, options: DecodingOpt
     tokenizer = model.tokenizer
     ids = SpecialIds(pad=tokenizer.pad_id, bos=tokenizer.bos_id, eos=tokenizer.eos_id, unk=tokenizer.unk_id)
     limits = TranslatorLimits(model.max_source_tokens, MAX_DECODING_LENGTH)
-    translator = Translator(tokenizer, LocalDecoder(model.backend, ids), limits)
+    translator = Translator(tokenizer, LocalDecoder(model.backend, ids), limits, mechanisms=())
     sources = [pair.source for pair in corpus.pairs]
     translated = asyncio.run(translator.translate(sources, options, alignment="none"))
     return [text.hypotheses[0].target.text for text in translated]

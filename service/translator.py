@@ -80,11 +80,11 @@ class Translator:
         tokenizer: the model's.
         decoder: what runs the model.
         limits: what it may be asked for.
-        mechanisms: its attention mechanisms, the primary first; not needed where no alignment is asked for.
+        mechanisms: its attention mechanisms, the primary first; empty only where no alignment is ever asked for.
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, decoder: Decoder, limits: TranslatorLimits, mechanisms: Sequence[Mechanism] = ()
+        self, tokenizer: Tokenizer, decoder: Decoder, limits: TranslatorLimits, mechanisms: Sequence[Mechanism]
     ) -> None:
         self._tokenizer = tokenizer
         self._decoder = decoder
