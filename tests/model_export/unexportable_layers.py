@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
+
+from model_export.attention import BahdanauAttention
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -32,15 +35,15 @@ class UnexportableAttention(LoopingAttention):
         return ops.erfinv(ops.tanh(context)), weights
 
 
-@keras.saving.register_keras_serializable("tests")
-class UntraceableAttention(LoopingAttention):
-    """Looks at numbers, which a graph does not have while it is traced."""
+class NumpyKeys(BahdanauAttention):
+    """A mechanism that leaves TensorFlow to project its keys, which no graph holds then."""
 
-    allow_loop = True
+    def __init__(self, units: int, name: str) -> None:
+        super().__init__(units, name=name)
 
-    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
-        context, weights = super().call(query, values, mask)
-        return (context if float(ops.max(context)) > 0 else 2 * context), weights
+    def project_keys(self, values: Any) -> Any:
+        keys = tf.numpy_function(lambda array: array, [super().project_keys(values)], tf.float32)
+        return tf.ensure_shape(keys, [None, None, self.units])
 
 
 @keras.saving.register_keras_serializable("tests")
