@@ -80,8 +80,8 @@ class CustomAttention(AttentionMechanism):
         self, layer: AttentionLayer, memory: Any = None, memory_sequence_length: Any = None, **kwargs: Any
     ) -> None:
         super().__init__(memory, memory_sequence_length, **kwargs)
-        self.described = _describe_class(type(layer))
-        _check_layer(layer, self.described)
+        self._described = _describe_class(type(layer))
+        _check_layer(layer, self._described)
         self.layer = layer
         self.normalized = bool(getattr(layer, "normalized", True))
         self.allow_loop = bool(getattr(layer, "allow_loop", False))
@@ -95,7 +95,7 @@ class CustomAttention(AttentionMechanism):
         """
         super().build_for(query_depth, memory_depth)
         if self._context_depth is None and len(self._depths) == 2:
-            probe = Probe(self._ask, self.described, self.normalized)
+            probe = Probe(self._ask, self._described, self.normalized)
             self._context_depth = probe.run(self._depths["query_depth"], self._depths["memory_depth"])
 
     def context_depth(self, memory_depth: int) -> int:
@@ -172,7 +172,7 @@ def check_mechanism(mechanism: AttentionMechanism, query_depth: int, memory_dept
         query = keras.ops.convert_to_tensor(question.query)
         return mechanism.attend(query, memory, mechanism.first_alignments(memory))
 
-    described = mechanism.described if isinstance(mechanism, CustomAttention) else _describe_class(type(mechanism))
+    described = _describe_class(type(mechanism.layer if isinstance(mechanism, CustomAttention) else mechanism))
     Probe(ask, described, mechanism.normalized).run(query_depth, memory_depth)
     check_gradients(mechanism, make_question(query_depth, memory_depth), described)
 
