@@ -13,6 +13,8 @@ from pydantic import BaseModel, BeforeValidator, Discriminator, Field, JsonValue
 
 from model_export.strict_model import StrictModel
 
+# Our own choice; the originals had no limit. Every mechanism adds its memory to each row of the decoding batch and its
+# matrix to each answer, so that a list which is long by mistake should not become a model.
 MAX_MECHANISMS = 8
 CUSTOM = "module:Class"
 CUSTOM_NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")

@@ -47,11 +47,15 @@ class AttentionWrapperState(NamedTuple):
         for name in fields:
             if name not in self._fields:
                 raise ValueError(f"AttentionWrapperState has no field {name}; it has {', '.join(self._fields)}")
-        return self._replace(**{name: _shaped_like(name, getattr(self, name), new) for name, new in fields.items()})
+        return self._replace(**{name: shaped_like(name, getattr(self, name), new) for name, new in fields.items()})
 
 
-def _shaped_like(name: str, old: Any, new: Any) -> Any:
-    """Returns `new` in the structure of `old`; an unknown dimension agrees with any."""
+def shaped_like(name: str, old: Any, new: Any) -> Any:
+    """Returns `new` in the structure of `old`; an unknown dimension agrees with any.
+
+    Raises:
+        ValueError: they differ in the number or shape of their arrays.
+    """
     old_arrays, new_arrays = keras.tree.flatten(old), keras.tree.flatten(new)
     if len(old_arrays) != len(new_arrays):
         raise ValueError(f"{name}: expected {len(old_arrays)} arrays, not {len(new_arrays)}")

@@ -15,7 +15,13 @@ import keras
 from keras import ops
 
 from model_export.attention import AttentionMechanism, Memory
-from model_export.attention_step import AttentionStep, AttentionWrapperState, as_tuple, inputs_then_attention
+from model_export.attention_step import (
+    AttentionStep,
+    AttentionWrapperState,
+    as_tuple,
+    inputs_then_attention,
+    shaped_like,
+)
 
 __all__ = ["AttentionWrapper", "AttentionWrapperState"]
 
@@ -26,7 +32,7 @@ class AttentionWrapper(AttentionStep):
 
     Args:
         cell: any Keras RNN cell, also `StackedRNNCells`.
-        attention_mechanism: one mechanism or a list of them.
+        attention_mechanism: one mechanism or a list of them, which must not be empty.
         attention_layer_size: width of the attention, one per mechanism (a list if mechanisms are one), by a Dense
             layer over `[h, context]` without bias and activation; None for the contexts themselves.
         alignment_history: whether the state keeps the weights of all steps. That field grows with every step, so
@@ -34,13 +40,15 @@ class AttentionWrapper(AttentionStep):
         cell_input_fn: `(inputs, attention) -> cell inputs`; None concatenates them. To be saved with the wrapper it
             must be registered with `keras.saving.register_keras_serializable`.
         output_attention: whether a step returns the attention; otherwise the cell's output.
-        initial_cell_state: what `get_initial_state` starts the cell from; None for zeros. This is state: it is not
-            saved with the wrapper, and a wrapper made from a configuration starts from zeros.
+        initial_cell_state: what `get_initial_state` starts the cell from, arrays (B, units) in the order of the cell's
+            state, in lists or tuples nested in any way; None for zeros. This is state: it is not saved with the
+            wrapper, and a wrapper made from a configuration starts from zeros.
         attention_layer: per mechanism a layer over `[h, context]`, instead of `attention_layer_size`.
         name: the layer's.
 
     Raises:
-        ValueError: both `attention_layer_size` and `attention_layer` are given, or not one per mechanism.
+        ValueError: there is no mechanism; both `attention_layer_size` and `attention_layer` are given, or not one per
+            mechanism.
         TypeError: `cell` is not an RNN cell, `attention_mechanism` holds something else, or `cell_input_fn` cannot be
             called.
     """
@@ -58,6 +66,8 @@ class AttentionWrapper(AttentionStep):
         name: str | None = None,
         **kwargs: Any,
     ) -> None:
+        if not as_tuple(attention_mechanism):
+            raise ValueError("attention_mechanism: the list is empty; give one mechanism or more")
         for mechanism in as_tuple(attention_mechanism):
             if not isinstance(mechanism, AttentionMechanism):
                 raise TypeError(f"attention_mechanism: {type(mechanism).__name__} is not an AttentionMechanism")
@@ -116,7 +126,8 @@ class AttentionWrapper(AttentionStep):
             dtype: of the state; None for the layer's.
 
         Raises:
-            ValueError: B is not given, or differs from that of a memory or of `initial_cell_state`.
+            ValueError: B is not given, or differs from that of a memory or of `initial_cell_state`; or the latter does
+                not hold what the cell's state holds, in number or width of its arrays.
         """
         if inputs is not None:
             batch_size = ops.shape(inputs)[0] if batch_size is None else batch_size
@@ -125,21 +136,23 @@ class AttentionWrapper(AttentionStep):
             raise ValueError(f"{self.name}: get_initial_state needs inputs or batch_size")
         dtype = keras.backend.standardize_dtype(dtype or self.compute_dtype)
         alignments = [mechanism.initial_alignments(batch_size, dtype) for mechanism in self.mechanisms]
-        cell_state = self._initial_cell_state
-        if cell_state is None:
-            cell_state = self.cell.get_initial_state(batch_size=batch_size)
-        cell_state = keras.tree.map_structure(lambda array: ops.cast(array, dtype), cell_state)
-        self._check_batch_size(cell_state, batch_size)
+        cell_state = keras.tree.map_structure(lambda array: ops.cast(array, dtype), self._first_cell_state(batch_size))
         return self._first_state(cell_state, ops.zeros((batch_size, self.attention_width), dtype=dtype), alignments)
 
-    def _check_batch_size(self, cell_state: Any, batch_size: Any) -> None:
-        for array in keras.tree.flatten(cell_state):
-            known = isinstance(batch_size, int) and array.shape[0] is not None
-            if known and array.shape[0] != batch_size:
+    def _first_cell_state(self, batch_size: Any) -> Any:
+        """The cell's own initial state, or the one given, in the structure of the former."""
+        cell_state = self.cell.get_initial_state(batch_size=batch_size)
+        given = self._initial_cell_state
+        if given is None:
+            return cell_state
+        for array in keras.tree.flatten(given):
+            found = next(iter(array.shape), None)
+            if isinstance(batch_size, int) and found is not None and found != batch_size:
                 raise ValueError(
-                    f"{self.name}: initial_cell_state has batch size {array.shape[0]}, not {batch_size}; with beam "
-                    "search, repeat memory and state for every beam"
+                    f"{self.name}: initial_cell_state has batch size {found}, not {batch_size}; with beam search, "
+                    "repeat memory and state for every beam"
                 )
+        return shaped_like("initial_cell_state", cell_state, given)
 
     def zero_state(self, batch_size: Any, dtype: Any = None) -> AttentionWrapperState:
         """`get_initial_state` as tf.contrib.seq2seq named it."""

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from model_export.attention.memory import refuse_empty_sentences
 from model_export.decoder_tensors import DecoderTensors
 from model_export.seq2seq import Seq2Seq
 from service.decoding.backend import DecoderRows, StepOutput
@@ -33,7 +32,6 @@ class KerasBackend:
     def encode(self, source_ids: IntArray, source_lengths: IntArray) -> DecoderRows:
         """See the protocol."""
         mask = np.arange(source_ids.shape[1]) < source_lengths[:, None]
-        refuse_empty_sentences(mask)
         memories, state = self._model.encode(source_ids, source_lengths)
         return DecoderRows(
             memory=tuple(_array(part) for part in self._tensors.flatten_memories(memories)),

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from model_export.attention import Memory
+from model_export.attention.memory import mask_of_lengths, refuse_empty_sentences
 from model_export.config import ModelConfig
 from model_export.decoder import Decoder, DecoderState
 from model_export.encoder import Encoder, RunRecurrent, run_recurrent_layer
@@ -63,9 +64,12 @@ class Seq2Seq(keras.Model):
             source_lengths: (batch,) int32, at least 1 each.
             training: whether dropout acts.
             run_recurrent: how the encoder runs a recurrent layer.
+
+        Raises:
+            ValueError: a sentence has length 0 (seen only where lengths are known, not while a graph is traced).
         """
-        positions = ops.arange(ops.shape(source_ids)[1], dtype="int32")
-        mask = positions[None, :] < source_lengths[:, None]
+        mask = mask_of_lengths(source_lengths, ops.shape(source_ids)[1])
+        refuse_empty_sentences(mask, "source_lengths")
         embedded = self.embed(self.source_embedding, source_ids)
         encoded = self.encoder(embedded, mask, training=training, run_recurrent=run_recurrent)
         return self.decoder.prepare(encoded, mask)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 import keras
+from keras import ops
 
 from model_export.attention.custom_probe import Probe, Question, describe_error, make_question
 from model_export.attention.gradient_probe import check_gradients
@@ -37,7 +38,10 @@ class AttentionLayer(Protocol):
     - values where the mask is False, and how many of them follow, change nothing;
     - no sentence's answer depends on the other sentences of the batch;
     - the same call gives the same answer, unless `training` is true;
-    - gradients are finite, also at padding, where values are 0.
+    - gradients are finite, also at padding, where values are 0;
+    - context and weights come in the dtype of computation, that of the query;
+    - it can be traced, with and without `training`, for any number of sentences and positions: there tensors have no
+      values to look at, and sizes may be known only as `keras.ops.shape` gives them.
 
     A second class attribute, `allow_loop = True`, permits a loop in the exported graph, as a recurrence over positions
     makes it; each step of decoding is then slower. Both attributes may be left out.
@@ -47,8 +51,8 @@ class AttentionLayer(Protocol):
         """Attends once; the layer implements it as `call`.
 
         Args:
-            query: (B, Q) float32, the decoder's state.
-            values: (B, S, D) float32, the encoder's output, zero at padding.
+            query: (B, Q) of the layer's compute dtype, usually float32: the decoder's state.
+            values: (B, S, D) likewise, the encoder's output, zero at padding.
             mask: (B, S) bool, True = real token; at least one per row. Always given, by name.
             training: whether dropout and noise act. `call` may do without this argument.
 
@@ -68,7 +72,8 @@ class CustomAttention(AttentionMechanism):
     Args:
         layer: of one's own.
         memory, memory_sequence_length: see `AttentionMechanism`.
-        **kwargs: Keras's: name, dtype, trainable.
+        dtype: of computation; None for the layer's.
+        **kwargs: Keras's: name, trainable.
 
     Raises:
         ConfigError: `layer` is no Keras layer, or its `call` takes other arguments.
@@ -77,15 +82,21 @@ class CustomAttention(AttentionMechanism):
     has_keys = False
 
     def __init__(
-        self, layer: AttentionLayer, memory: Any = None, memory_sequence_length: Any = None, **kwargs: Any
+        self,
+        layer: AttentionLayer,
+        memory: Any = None,
+        memory_sequence_length: Any = None,
+        dtype: Any = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(memory, memory_sequence_length, **kwargs)
+        super().__init__(memory, memory_sequence_length, dtype=dtype or getattr(layer, "dtype_policy", None), **kwargs)
         self._described = _describe_class(type(layer))
         _check_layer(layer, self._described)
         self.layer = layer
         self.normalized = bool(getattr(layer, "normalized", True))
         self.allow_loop = bool(getattr(layer, "allow_loop", False))
         self._context_depth: int | None = None
+        self.prepare_given_memory()
 
     def build_for(self, query_depth: int | None = None, memory_depth: int | None = None) -> None:
         """See `AttentionMechanism.build_for`; checks the layer once both depths are known.
@@ -95,7 +106,7 @@ class CustomAttention(AttentionMechanism):
         """
         super().build_for(query_depth, memory_depth)
         if self._context_depth is None and len(self._depths) == 2:
-            probe = Probe(self._ask, self._described, self.normalized)
+            probe = Probe(self._ask, self._described, self.normalized, self.compute_dtype)
             self._context_depth = probe.run(self._depths["query_depth"], self._depths["memory_depth"])
 
     def context_depth(self, memory_depth: int) -> int:
@@ -118,8 +129,9 @@ class CustomAttention(AttentionMechanism):
         """See `AttentionMechanism.align`; `previous` is not read."""
         return self.attend(query, memory, previous, training=training).alignments
 
-    def _ask(self, question: Question) -> Any:
-        return self._call_layer(question.query, question.values, question.mask, training=False)
+    def _ask(self, question: Question, training: bool = False) -> Any:
+        query, values = (ops.convert_to_tensor(part, self.compute_dtype) for part in (question.query, question.values))
+        return self._call_layer(query, values, question.mask, training)
 
     def _call_layer(self, query: Any, values: Any, mask: Any, training: bool) -> Any:
         with warnings.catch_warnings():  # Keras says that the mask goes no further, which is meant
@@ -154,7 +166,7 @@ def make_custom_mechanism(class_name: str, arguments: Mapping[str, Any], name: s
     is_mechanism = issubclass(layer_class, AttentionMechanism)
     try:
         layer = layer_class(**arguments, name=name if is_mechanism else "layer")
-    except Exception as error:  # it is not our code, and may raise anything
+    except (Exception, SystemExit) as error:  # it is not our code, and may raise anything
         given = ", ".join([*(f"{key}={value!r}" for key, value in arguments.items()), "name=..."])
         raise ConfigError(f"attention {class_name}: cannot be made with {given}: {describe_error(error)}") from error
     return layer if is_mechanism else CustomAttention(layer, name=name)
@@ -167,13 +179,13 @@ def check_mechanism(mechanism: AttentionMechanism, query_depth: int, memory_dept
         ConfigError: it does not; says what was expected and what was found.
     """
 
-    def ask(question: Question) -> Attended:
-        memory = mechanism.prepare(keras.ops.convert_to_tensor(question.values), question.mask)
-        query = keras.ops.convert_to_tensor(question.query)
-        return mechanism.attend(query, memory, mechanism.first_alignments(memory))
+    def ask(question: Question, training: bool = False) -> Attended:
+        memory = mechanism.prepare(question.values, ops.convert_to_tensor(question.mask))
+        query = ops.convert_to_tensor(question.query, mechanism.compute_dtype)
+        return mechanism.attend(query, memory, mechanism.first_alignments(memory), training=training)
 
     described = _describe_class(type(mechanism.layer if isinstance(mechanism, CustomAttention) else mechanism))
-    Probe(ask, described, mechanism.normalized).run(query_depth, memory_depth)
+    Probe(ask, described, mechanism.normalized, mechanism.compute_dtype).run(query_depth, memory_depth)
     check_gradients(mechanism, make_question(query_depth, memory_depth), described)
 
 
@@ -182,7 +194,7 @@ def _import_class(class_name: str) -> type[keras.layers.Layer]:
     try:
         with _current_directory_importable():
             module = importlib.import_module(module_name)
-    except Exception as error:  # what a foreign module raises can be anything
+    except (Exception, SystemExit) as error:  # what a foreign module raises can be anything; scripts end the process
         problem = f"module {module_name} cannot be imported: {describe_error(error)}"
         raise ConfigError(f"attention {class_name}: {problem}") from error
     found = getattr(module, attribute, None)

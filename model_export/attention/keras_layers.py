@@ -158,6 +158,7 @@ class KerasLayerMechanism(AttentionMechanism):
         self.dropout = dropout
         self.seed = seed
         self.weight_dropout = keras.layers.Dropout(dropout, seed=seed, name="weight_dropout", dtype=self.dtype_policy)
+        self.prepare_given_memory()
 
     def build_for(self, query_depth: int | None = None, memory_depth: int | None = None) -> None:
         """See `AttentionMechanism.build_for`.
@@ -199,7 +200,8 @@ class KerasAttentionMechanism(KerasLayerMechanism):
     Args:
         use_scale, score_mode, dropout, seed: see `Attention`.
         memory, memory_sequence_length: see `AttentionMechanism`.
-        **kwargs: Keras's: name, dtype, trainable.
+        dtype: of weights and computation; None for Keras's default.
+        **kwargs: Keras's: name, trainable.
 
     Raises:
         ValueError: `score_mode` is unknown.
@@ -213,10 +215,11 @@ class KerasAttentionMechanism(KerasLayerMechanism):
         seed: int | None = None,
         memory: Any = None,
         memory_sequence_length: Any = None,
+        dtype: Any = None,
         **kwargs: Any,
     ) -> None:
-        layer = Attention(use_scale, score_mode, name="attention", dtype=kwargs.get("dtype"))
-        super().__init__(layer, dropout, seed, memory, memory_sequence_length, **kwargs)
+        layer = Attention(use_scale, score_mode, name="attention", dtype=dtype)
+        super().__init__(layer, dropout, seed, memory, memory_sequence_length, dtype=dtype, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; a memory is state and is not among them."""
@@ -230,7 +233,8 @@ class KerasAdditiveAttentionMechanism(KerasLayerMechanism):
     Args:
         use_scale, dropout, seed: see `AdditiveAttention`.
         memory, memory_sequence_length: see `AttentionMechanism`.
-        **kwargs: Keras's: name, dtype, trainable.
+        dtype: of weights and computation; None for Keras's default.
+        **kwargs: Keras's: name, trainable.
     """
 
     def __init__(
@@ -240,7 +244,8 @@ class KerasAdditiveAttentionMechanism(KerasLayerMechanism):
         seed: int | None = None,
         memory: Any = None,
         memory_sequence_length: Any = None,
+        dtype: Any = None,
         **kwargs: Any,
     ) -> None:
-        layer = AdditiveAttention(use_scale, name="attention", dtype=kwargs.get("dtype"))
-        super().__init__(layer, dropout, seed, memory, memory_sequence_length, **kwargs)
+        layer = AdditiveAttention(use_scale, name="attention", dtype=dtype)
+        super().__init__(layer, dropout, seed, memory, memory_sequence_length, dtype=dtype, **kwargs)

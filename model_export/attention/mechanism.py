@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from model_export.attention.memory import Memory, mask_of_lengths, refuse_empty_sentences
+from model_export.attention.memory import Memory, read_memory, refuse_empty_sentences
 
 NOT_FUNCTIONAL = "cannot remember a symbolic memory; in a functional model use SequenceAttention"
 
@@ -42,7 +42,10 @@ class AttentionMechanism(keras.layers.Layer):
         allow_loop: whether the exported step may hold a loop.
 
     Args:
-        memory: (B, S, D), remembered as by `setup_memory`, but prepared when it is first needed.
+        memory: (B, S, D), remembered as by `setup_memory`: the mechanisms here prepare it in their constructors, with
+            the weights of that moment. A subclass calls `prepare_given_memory` when it has its weights; otherwise that
+            waits for the first use. A memory is state: neither `get_config` nor a saved model holds it, and what is
+            made from them has none until `setup_memory`.
         memory_sequence_length: (B,) int32, how many entries of each row of `memory` are real.
 
     Raises:
@@ -58,7 +61,7 @@ class AttentionMechanism(keras.layers.Layer):
         super().__init__(**kwargs)
         self.supports_masking = True  # `call` takes the mask that a Keras tensor carries
         # A subclass has no weights to prepare a memory with before its own constructor has run.
-        self._unprepared = None if memory is None else self._checked(memory, memory_sequence_length)
+        self._unprepared = None if memory is None else self._read(memory, memory_sequence_length)
         self._memory: Memory | None = None
         self._depths: dict[str, int] = {}
 
@@ -74,12 +77,16 @@ class AttentionMechanism(keras.layers.Layer):
         """Prepares a memory for queries.
 
         Args:
-            memory: (B, S, D), finite also at padding.
+            memory: (B, S, D), finite also at padding. A Keras mask that it carries is not read.
             mask: (B, S) bool, True = real, at least one per row; None if all of it is real.
+
+        Raises:
+            ValueError: a sentence has no real entry (seen only where values are known, not while a graph is traced).
         """
         memory = ops.convert_to_tensor(memory, dtype=self.compute_dtype)
         if mask is None:
             mask = ops.ones(ops.shape(memory)[:2], dtype="bool")
+        refuse_empty_sentences(mask)
         values = memory * ops.cast(mask, memory.dtype)[:, :, None]
         return Memory(self.project_keys(values), values, mask)
 
@@ -120,35 +127,39 @@ class AttentionMechanism(keras.layers.Layer):
     def setup_memory(self, memory: Any, memory_sequence_length: Any = None, memory_mask: Any = None) -> None:
         """Remembers `memory` (B, S, D) for the queries that follow; forgets the one before with its mask.
 
+        What a Keras mask on `memory` calls padding stays padding, whatever lengths or mask are given besides.
+
         Args:
             memory: the encoder's output.
             memory_sequence_length: (B,) int32, at least 1 each; real entries come first.
             memory_mask: (B, S) bool instead, True = real.
 
         Raises:
-            ValueError: both are given, a sentence has no real entry (seen only where values are known, not while a
-                graph is traced), or the memory is a symbolic tensor of the functional style.
+            ValueError: both are given, a shape is another, a sentence has no real entry (seen only where values are
+                known, not while a graph is traced), or the memory is a symbolic tensor of the functional style.
         """
-        self._remember(*self._checked(memory, memory_sequence_length, memory_mask))
+        self._remember(*self._read(memory, memory_sequence_length, memory_mask))
 
-    def _checked(self, memory: Any, lengths: Any, mask: Any = None) -> tuple[Any, Any]:
+    def prepare_given_memory(self) -> None:
+        """Prepares the memory that the constructor was given, if there is one; needs the weights for keys."""
+        if self._unprepared is not None:
+            self._remember(*self._unprepared)
+
+    def _read(self, memory: Any, lengths: Any, mask: Any = None) -> tuple[Any, Any]:
         """The memory and its mask, None for none; raises what `setup_memory` says."""
         if lengths is not None and mask is not None:
             raise ValueError(f"{self.name}: give memory_sequence_length or memory_mask, not both")
         if isinstance(memory, keras.KerasTensor):
             raise ValueError(f"{self.name}: {NOT_FUNCTIONAL}")
-        memory = ops.convert_to_tensor(memory)
-        if lengths is not None:
-            mask = mask_of_lengths(lengths, ops.shape(memory)[1])
-        if mask is not None:
-            mask = ops.cast(mask, "bool")
-            refuse_empty_sentences(mask)
-        return memory, mask
+        try:
+            return read_memory(memory, lengths, mask)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {error}") from error
 
     def _remember(self, memory: Any, mask: Any) -> None:
-        self._unprepared = None
         self.build_for(memory_depth=memory.shape[-1])
         self._memory = self.prepare(memory, mask)
+        self._unprepared = None
 
     @property
     def memory_initialized(self) -> bool:
@@ -162,8 +173,7 @@ class AttentionMechanism(keras.layers.Layer):
         Raises:
             ValueError: there is none.
         """
-        if self._unprepared is not None:
-            self._remember(*self._unprepared)
+        self.prepare_given_memory()
         if self._memory is None:
             raise ValueError(f"{self.name}: has no memory to query; call setup_memory first")
         return self._memory
@@ -212,7 +222,7 @@ class AttentionMechanism(keras.layers.Layer):
         Args:
             inputs: `[query (B, Q), state (B, S)]`; with `setup_memory`, the memory (B, S, D) or
                 `[memory, memory_sequence_length]`.
-            mask: with `setup_memory`, the memory's mask (B, S) bool.
+            mask: with `setup_memory`, the memory's mask (B, S) bool; Keras fills in the one that the memory carries.
             setup_memory: which of the two.
             training: whether random noise acts.
 
@@ -227,7 +237,9 @@ class AttentionMechanism(keras.layers.Layer):
             if len(tensors) > 2:
                 raise ValueError(f"{self.name}: setup_memory takes memory or [memory, memory_sequence_length]")
             lengths = tensors[1] if len(tensors) == 2 else None
-            self.setup_memory(tensors[0], lengths, mask[0] if isinstance(mask, list | tuple) else mask)
+            if isinstance(mask, list | tuple):  # Keras's, one per tensor: carried, as `setup_memory` sees for itself
+                mask = mask[0] if lengths is None else None
+            self.setup_memory(tensors[0], lengths, mask)
             return self.values
         if len(tensors) != 2:
             raise ValueError(f"{self.name}: takes [query, state]")

@@ -34,6 +34,7 @@ class MonotonicMechanism(ScoringMechanism):
         self.mode = mode
         self._recurrence = mode_function(mode)
         self._noise = keras.random.SeedGenerator(sigmoid_noise_seed, name="sigmoid_noise") if sigmoid_noise else None
+        self.prepare_given_memory()
 
     def first_alignments(self, memory: Memory) -> Any:
         """All weight on the first position, (B, S)."""

@@ -8,7 +8,10 @@ from typing import Any
 import ml_dtypes
 from keras import backend, ops
 
-ROUNDING_STEPS = 64  # units in the last place by which sums of equal numbers may differ; seen: up to 16 of 600 summands
+# Units in the last place of float32 (or float64) by which sums of equal numbers may differ; seen: up to 16 of 600
+# summands. Nothing of the kind holds for 16-bit formats, where as many units are a difference in earnest.
+ROUNDING_STEPS = 64
+BITS_WITH_TOLERANCE = 32
 
 
 def limits(tensor: Any) -> Any:
@@ -36,12 +39,19 @@ def softmax(scores: Any) -> Any:
 def hardmax(scores: Any) -> Any:
     """All weight on the highest score, the first of equals; (B, S). No gradient passes.
 
-    Scores within rounding of the highest count as equal to it: what is summed in another order at another position,
-    as runtimes do, would else break a tie by chance. (Built without argmax, which Keras on TensorFlow cannot export.)
+    In float32 and float64, scores within rounding of the highest count as equal to it: what is summed in another order
+    at another position, as runtimes do, would else break a tie by chance. In 16-bit formats equal means equal. (Built
+    without argmax, which Keras on TensorFlow cannot export.)
+
+    Source: `one_hot(argmax(scores))` of tf.contrib.seq2seq and tfa.seq2seq.
     """
     highest = ops.max(scores, axis=-1, keepdims=True)
-    rounding = ROUNDING_STEPS * float(limits(scores).eps) * ops.maximum(ops.abs(highest), 1.0)
-    best = ops.cast(ops.greater_equal(scores, highest - rounding), "int32")
+    is_best = ops.equal(scores, highest)  # also where the highest is infinite
+    if limits(scores).bits >= BITS_WITH_TOLERANCE:
+        # Of scores near 0, one unit at 1: their summands were larger than they are.
+        rounding = float(limits(scores).eps) * ops.maximum(ROUNDING_STEPS * ops.abs(highest), 1.0)
+        is_best = ops.logical_or(is_best, ops.greater_equal(scores, highest - rounding))
+    best = ops.cast(is_best, "int32")
     first_best = best * ops.cast(ops.equal(ops.cumsum(best, axis=-1), 1), "int32")
     return ops.cast(first_best, scores.dtype)
 

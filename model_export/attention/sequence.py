@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from model_export.attention.mechanism import Attended, AttentionMechanism
-from model_export.attention.memory import Memory, refuse_empty_sentences
+from model_export.attention.memory import Memory, carried_mask
 from model_export.scan import scan_with_state
 
 Shape = tuple[int | None, ...]
@@ -63,10 +63,7 @@ class SequenceAttention(keras.layers.Layer):
             ValueError: a row of the mask is all False (seen only where values are known, not in a graph).
         """
         mask = values_mask if mask is None else mask
-        if mask is not None:
-            mask = ops.cast(mask, "bool")
-            refuse_empty_sentences(mask)
-        memory = self.mechanism.prepare(values, mask)
+        memory = self.mechanism.prepare(values, None if mask is None else ops.cast(mask, "bool"))
 
         def advance(before: Attended, query: Any) -> tuple[Attended, Attended]:
             attended = self.mechanism.attend(query, memory, before.alignments, training=training)
@@ -91,7 +88,7 @@ class SequenceAttention(keras.layers.Layer):
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> tuple[Any, None]:
         """The queries' mask for the contexts; `previous_mask` is the memory's where one was passed."""
-        return getattr(inputs, "_keras_mask", None), None
+        return carried_mask(inputs), None
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -17,6 +17,7 @@ class SoftmaxMechanism(ScoringMechanism):
     def _configure(self, probability_fn: str) -> None:
         self.probability_fn = probability_fn
         self._probabilities = probability_function(probability_fn)
+        self.prepare_given_memory()
 
     def align(self, query: Any, memory: Memory, previous: Any, training: bool = False) -> Any:
         """See `AttentionMechanism.align`; `previous` is not read."""

@@ -68,6 +68,52 @@ def test_the_initial_cell_state_is_that_given() -> None:
     close(wrapper.get_initial_state(batch_size=2).cell_state, [given])
 
 
+LSTM_STATE = [random_array(2, 9), random_array(2, 9, seed=1)]
+GRU_STATE = random_array(2, WIDTH, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("cell", "given"),
+    [
+        ("simple", GRU_STATE),
+        ("gru", GRU_STATE),
+        ("gru", (GRU_STATE,)),
+        ("lstm", (GRU_STATE, GRU_STATE + 1)),
+        ("stacked", [LSTM_STATE, GRU_STATE]),
+        ("stacked", (tuple(LSTM_STATE), [GRU_STATE])),
+        ("stacked", [*LSTM_STATE, GRU_STATE]),
+        ("stack of one", GRU_STATE),
+    ],
+)
+def test_an_initial_cell_state_takes_the_structure_of_the_cells(cell: str, given: Any) -> None:
+    wrapper = make_wrapper(cell, initial_cell_state=given)
+    state = wrapper.get_initial_state(batch_size=2)
+    keras.tree.assert_same_structure(state.cell_state, wrapper.cell.get_initial_state(batch_size=2))
+    close(state.cell_state, keras.tree.flatten(given))
+    _, after = wrapper(INPUTS[0], state)
+    keras.tree.assert_same_structure(after, state)
+    expected = make_wrapper(cell)
+    output, _ = expected(INPUTS[0], expected.get_initial_state(batch_size=2).clone(cell_state=given))
+    close(wrapper(INPUTS[0], state)[0], output)
+
+
+@pytest.mark.parametrize(
+    ("cell", "given", "message"),
+    [
+        ("lstm", [GRU_STATE], "initial_cell_state: expected 2 arrays, not 1"),
+        ("gru", [GRU_STATE, GRU_STATE], "initial_cell_state: expected 1 arrays, not 2"),
+        ("gru", random_array(2, 9), r"initial_cell_state: expected shape \(2, 7\), not \(2, 9\)"),
+        ("gru", random_array(2, 1, WIDTH), r"initial_cell_state: expected shape \(2, 7\), not \(2, 1, 7\)"),
+        ("stacked", [GRU_STATE, LSTM_STATE], r"initial_cell_state: expected shape \(2, 9\), not \(2, 7\)"),
+        ("gru", np.float32(0), r"initial_cell_state: expected shape \(2, 7\), not \(\)"),
+    ],
+)
+def test_an_initial_cell_state_of_another_cell_is_refused(cell: str, given: Any, message: str) -> None:
+    wrapper = make_wrapper(cell, initial_cell_state=given)
+    with pytest.raises(ValueError, match=message):
+        wrapper.get_initial_state(batch_size=2)
+
+
 def test_a_clone_replaces_fields_and_keeps_their_structure() -> None:
     state = make_wrapper("stacked").get_initial_state(batch_size=2)
     ones = [np.ones((2, 9)), np.ones((2, 9)), np.ones((2, WIDTH))]
@@ -180,6 +226,12 @@ def test_sizes_and_layers_must_agree_with_the_mechanisms(options: dict[str, Any]
 def test_arguments_of_another_type_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         AttentionWrapper(**{"cell": CELLS["gru"](), "attention_mechanism": BahdanauAttention(4)} | options)
+
+
+@pytest.mark.parametrize("mechanisms", [[], ()])
+def test_a_wrapper_needs_a_mechanism(mechanisms: Any) -> None:
+    with pytest.raises(ValueError, match="attention_mechanism: the list is empty; give one mechanism or more"):
+        AttentionWrapper(CELLS["gru"](), mechanisms)
 
 
 def test_another_batch_size_is_refused() -> None:

@@ -127,6 +127,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_config(tmp_path / "missing.yaml")
 
 
+@pytest.mark.parametrize("attention", [[], (), None])
+def test_a_model_needs_a_mechanism(attention: object) -> None:
+    with pytest.raises(ValidationError, match="attention\n.*names no mechanism; names are bahdanau, luong"):
+        ModelConfig.model_validate({"attention": attention})
+
+
 @pytest.mark.parametrize(
     ("values", "problem"),
     [

@@ -102,6 +102,21 @@ def test_a_model_needs_its_vocabulary_size() -> None:
         Seq2Seq(tiny_config(vocabulary_size=0))
 
 
+@pytest.mark.parametrize("as_given", [np.asarray, keras.ops.convert_to_tensor], ids=["array", "tensor"])
+def test_an_empty_sentence_is_refused_before_any_layer_sees_it(as_given: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model(tiny_config())
+    monkeypatch.setattr(model, "embed", lambda table, ids: pytest.fail("reached the embedding"))
+    message = "source_lengths: sentence 1 has length 0; attention needs at least one token"
+    for lengths in ([5, 0, 1], [5, -1, 1]):
+        with pytest.raises(ValueError, match=message):
+            model.encode(SOURCE_IDS, as_given(np.array(lengths, dtype=np.int32)))
+    with pytest.raises(ValueError, match="source_lengths: sentence 0 has length 0"):
+        model.encode(SOURCE_IDS[:, :0], as_given(SOURCE_LENGTHS))
+    inputs = {"source_ids": SOURCE_IDS, "source_lengths": np.array([5, 3, 0]), "target_inputs": TARGET_INPUTS}
+    with pytest.raises(ValueError, match="sentence 2 has length 0"):
+        model(inputs)
+
+
 STEPS = 3
 TRAIN_ELSEWHERE = """
 import sys

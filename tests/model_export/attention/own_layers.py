@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from model_export.attention import AttentionMechanism, Memory
@@ -16,9 +17,9 @@ class ProjectedAttention(keras.layers.Layer):
     def __init__(self, units: int, temperature: float = 1.0, dropout: float = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.temperature = temperature
-        self.query_layer = keras.layers.Dense(units, name="query")
-        self.value_layer = keras.layers.Dense(units, name="value")
-        self.dropout = keras.layers.Dropout(dropout)
+        self.query_layer = keras.layers.Dense(units, name="query", dtype=self.dtype_policy)
+        self.value_layer = keras.layers.Dense(units, name="value", dtype=self.dtype_policy)
+        self.dropout = keras.layers.Dropout(dropout, dtype=self.dtype_policy)
 
     def call(self, query: Any, values: Any, mask: Any = None, training: bool = False) -> Any:
         projected = self.value_layer(values)
@@ -27,7 +28,7 @@ class ProjectedAttention(keras.layers.Layer):
         return self.make_context(self.dropout(weights, training=training), projected), weights
 
     def weigh(self, scores: Any, mask: Any) -> Any:
-        return ops.softmax(ops.where(mask, scores, -1e9), axis=-1)
+        return ops.softmax(ops.where(mask, scores, -1e4), axis=-1)  # float16 ends at 65504
 
     def make_context(self, weights: Any, projected: Any) -> Any:
         return ops.sum(weights[:, :, None] * projected, axis=1)
@@ -105,6 +106,13 @@ class AcrossTheBatch(ProjectedAttention):
         return context - ops.mean(context, axis=0, keepdims=True)
 
 
+class ShareOfTheBatch(ProjectedAttention):
+    """Its answer depends on how many other sentences there are, not on what they are."""
+
+    def make_context(self, weights: Any, projected: Any) -> Any:
+        return super().make_context(weights, projected) / ops.cast(ops.shape(weights)[0], weights.dtype)
+
+
 class AlwaysDropping(ProjectedAttention):
     def make_context(self, weights: Any, projected: Any) -> Any:
         return super().make_context(self.dropout(weights, training=True), projected)
@@ -146,6 +154,49 @@ class WholeNumbers(ProjectedAttention):
 
     def make_context(self, weights: Any, projected: Any) -> Any:
         return super().make_context(ops.cast(weights, "float32"), projected)
+
+
+class DoublePrecision(ProjectedAttention):
+    def make_context(self, weights: Any, projected: Any) -> Any:
+        return ops.cast(super().make_context(weights, projected), "float64")
+
+
+class FullPrecision(ProjectedAttention):
+    """Its weights are those of a softmax in float32, whatever it is to compute in."""
+
+    def weigh(self, scores: Any, mask: Any) -> Any:
+        return super().weigh(ops.cast(scores, "float32"), mask)
+
+    def make_context(self, weights: Any, projected: Any) -> Any:
+        return super().make_context(ops.cast(weights, projected.dtype), projected)
+
+
+class ByNumpy(ProjectedAttention):
+    """Leaves the graph."""
+
+    def weigh(self, scores: Any, mask: Any) -> Any:
+        return ops.convert_to_tensor(super().weigh(scores, mask).numpy())
+
+
+class PythonChoice(ProjectedAttention):
+    """Looks at a value that a graph does not have yet."""
+
+    def weigh(self, scores: Any, mask: Any) -> Any:
+        return super().weigh(scores if ops.max(scores) < 1e6 else scores / 2, mask)
+
+
+class KnownSizes(ProjectedAttention):
+    """Takes the number of positions for a number that is known beforehand."""
+
+    def weigh(self, scores: Any, mask: Any) -> Any:
+        return super().weigh(scores, mask) * np.ones(scores.shape[1], dtype=np.float32)
+
+
+class PythonChoiceInTraining(ProjectedAttention):
+    def call(self, query: Any, values: Any, mask: Any = None, training: bool = False) -> Any:
+        if training and ops.max(values) > 1:
+            values = values / ops.max(values)
+        return super().call(query, values, mask, training)
 
 
 class Failing(ProjectedAttention):

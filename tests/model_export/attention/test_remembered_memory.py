@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
+from model_export.attention import AttentionMechanism
 from tests.model_export.attention.by_hand import (
     DEPTH,
     KINDS,
@@ -90,12 +91,34 @@ def test_a_new_memory_replaces_the_old_one_and_its_mask(mechanism: Any) -> None:
 
 
 def test_the_constructor_takes_a_memory(mechanism: Any) -> None:
-    config = mechanism.get_config()
-    again = type(mechanism)(memory=MEMORY, memory_sequence_length=LENGTHS, **config)
+    again = type(mechanism)(memory=MEMORY, memory_sequence_length=LENGTHS, **mechanism.get_config())
     assert again.memory_initialized
-    again.build_for(UNITS, DEPTH)
-    again.set_weights(mechanism.get_weights())
-    np.testing.assert_array_equal(ask(again), expected(mechanism, MASK))
+    np.testing.assert_array_equal(as_numpy(again.values), MEMORY * MASK[:, :, None])
+    again.build_for(query_depth=UNITS)
+    np.testing.assert_array_equal(ask(again), expected(again, MASK))
+
+
+def test_the_constructor_prepares_its_memory_with_the_weights_of_that_moment(mechanism: Any) -> None:
+    again = type(mechanism)(memory=MEMORY, **mechanism.get_config())
+    first_keys = MEMORY @ as_numpy(again.memory_layer.kernel)
+    again.memory_layer.kernel.assign(mechanism.memory_layer.kernel)
+    np.testing.assert_allclose(as_numpy(again.keys), first_keys, atol=1e-6)
+    again.setup_memory(MEMORY)
+    np.testing.assert_allclose(as_numpy(again.keys), MEMORY @ as_numpy(mechanism.memory_layer.kernel), atol=1e-6)
+
+
+def test_a_subclass_that_does_not_prepare_its_memory_does_so_when_asked() -> None:
+    class LastPosition(AttentionMechanism):
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.factor = 2.0
+
+        def project_keys(self, values: Any) -> Any:
+            return self.factor * values
+
+    mechanism = LastPosition(memory=MEMORY, memory_sequence_length=LENGTHS)
+    assert mechanism.memory_initialized
+    np.testing.assert_array_equal(as_numpy(mechanism.keys), 2 * MEMORY * MASK[:, :, None])
 
 
 def test_a_memory_can_be_set_up_by_calling(mechanism: Any) -> None:
@@ -114,12 +137,6 @@ def test_a_memory_may_be_set_up_before_there_are_weights() -> None:
         mechanism([MEMORY, LENGTHS], setup_memory=True)
         ask(mechanism)
         assert [weight.shape for weight in mechanism.weights[-1:]] == [(DEPTH, UNITS)]
-
-
-def test_the_mask_that_a_keras_tensor_carries_is_taken(mechanism: Any) -> None:
-    masked = keras.layers.Masking()(MEMORY * MASK[:, :, None])
-    mechanism(masked, setup_memory=True)
-    np.testing.assert_array_equal(ask(mechanism), expected(mechanism, MASK))
 
 
 def test_sizes_are_those_of_the_memory(mechanism: Any) -> None:
@@ -169,9 +186,50 @@ def test_a_sentence_without_tokens_is_refused_by_its_position(mechanism: Any) ->
         type(mechanism)(memory=MEMORY, memory_sequence_length=[5, 0, 2], **mechanism.get_config())
 
 
+def test_an_empty_memory_is_refused(mechanism: Any) -> None:
+    with pytest.raises(ValueError, match="sentence 0 has length 0"):
+        mechanism.setup_memory(MEMORY[:, :0])
+
+
+def test_the_pure_form_refuses_empty_sentences_too(mechanism: Any) -> None:
+    with pytest.raises(ValueError, match="sentence 2 has length 0"):
+        mechanism.prepare(MEMORY, ops.convert_to_tensor(MASK & [[True], [True], [False]]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"memory": MEMORY[0]}, r"memory: expected \(batch, source_len, depth\) with a known depth, not \(5, 3\)"),
+        ({"memory_sequence_length": [5, 2]}, r"memory_sequence_length: expected shape \(3,\), .* not \(2,\)"),
+        (
+            {"memory_sequence_length": [[5], [2], [1]]},
+            r"memory_sequence_length: expected shape \(3,\), .* not \(3, 1\)",
+        ),
+    ],
+    ids=["memory", "number of lengths", "shape of lengths"],
+)
+def test_wrong_shapes_are_refused_at_once(mechanism: Any, arguments: dict[str, Any], message: str) -> None:
+    arguments = {"memory": MEMORY} | arguments
+    with pytest.raises(ValueError, match=f"{mechanism.name}: {message}"):
+        mechanism.setup_memory(**arguments)
+    assert not mechanism.memory_initialized
+    with pytest.raises(ValueError, match=message):
+        type(mechanism)(**arguments, **mechanism.get_config())
+
+
+def test_masks_of_another_shape_are_refused(mechanism: Any) -> None:
+    message = r"memory_mask: expected shape \(3, 5\), as the memory has it, not \(3, 4\)"
+    with pytest.raises(ValueError, match=message):
+        mechanism.setup_memory(MEMORY, memory_mask=MASK[:, :4])
+
+
 def test_lengths_and_mask_together_are_refused(mechanism: Any) -> None:
-    with pytest.raises(ValueError, match="give memory_sequence_length or memory_mask, not both"):
-        mechanism.setup_memory(MEMORY, LENGTHS, MASK)
+    for use in (
+        lambda: mechanism.setup_memory(MEMORY, LENGTHS, MASK),
+        lambda: mechanism([MEMORY, LENGTHS], mask=MASK, setup_memory=True),
+    ):
+        with pytest.raises(ValueError, match="give memory_sequence_length or memory_mask, not both"):
+            use()
 
 
 def test_another_batch_size_is_refused(mechanism: Any) -> None:
@@ -195,3 +253,5 @@ def test_a_symbolic_memory_is_refused(mechanism: Any) -> None:
         mechanism.setup_memory(keras.Input((None, DEPTH)))
     with pytest.raises(ValueError, match=message):
         mechanism(keras.Input((None, DEPTH)), setup_memory=True)
+    with pytest.raises(ValueError, match=message):
+        type(mechanism)(memory=keras.Input((None, DEPTH)), **mechanism.get_config())
