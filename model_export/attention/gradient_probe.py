@@ -64,10 +64,11 @@ class _Attending(keras.Model):
 
     def call(self, mask: Any, training: bool = False) -> Any:
         memory = self.mechanism.prepare(ops.convert_to_tensor(self.values), mask)
-        query = ops.convert_to_tensor(self.query)
+        query = ops.cast(self.query, self.mechanism.compute_dtype)
         attended = self.mechanism.attend(query, memory, self.mechanism.first_alignments(memory), training=training)
         # The query itself comes last: Keras refuses to train where there is no gradient at all.
-        return ops.concatenate([attended.context, attended.alignments, query], axis=-1)
+        parts = [ops.cast(part, "float32") for part in (*attended, query)]
+        return ops.concatenate(parts, axis=-1)
 
 
 def _take_one_step(model: _Attending, mask: npt.NDArray[np.bool_]) -> None:

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from model_export.attention import BahdanauAttention
+from model_export.attention import BahdanauAttention, Memory
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -70,11 +70,11 @@ class LogarithmAttention(LoopingAttention):
         return ops.sum(weights[:, :, None] * values, axis=1), weights
 
 
-class FailingInTraining(LoopingAttention):
-    def call(self, query: Any, values: Any, mask: Any = None, training: bool = False) -> tuple[Any, Any]:
+class FailingInTraining(BahdanauAttention):
+    def align(self, query: Any, memory: Memory, previous: Any, training: bool = False) -> Any:
         if training:
             raise RuntimeError("no training\ntoday")
-        return super().call(query, values, mask)
+        return super().align(query, memory, previous)
 
 
 class RootAttention(LoopingAttention):

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from model_export.attention import AttentionMechanism, CustomAttention, LuongAttention, LuongMonotonicAttention
+from model_export.attention import (
+    AttentionMechanism,
+    BahdanauAttention,
+    CustomAttention,
+    LuongAttention,
+    LuongMonotonicAttention,
+)
 from model_export.attention.custom_probe import make_question
 from model_export.attention.gradient_probe import check_gradients
 from model_export.errors import ConfigError
@@ -27,6 +33,7 @@ def built(mechanism: AttentionMechanism) -> AttentionMechanism:
         CustomAttention(ProjectedAttention(3, dropout=0.5)),
         LuongMonotonicAttention(DEPTH, scale=True, sigmoid_noise=1.0),
         LuongAttention(DEPTH, probability_fn="hardmax"),
+        BahdanauAttention(3, dtype="mixed_bfloat16"),
     ],
     ids=lambda mechanism: mechanism.name,
 )
@@ -52,6 +59,6 @@ def test_a_weight_whose_gradient_is_no_number_is_named() -> None:
 
 
 def test_what_fails_in_training_only_is_refused() -> None:
-    mechanism = built(CustomAttention(layers.FailingInTraining(3)))
+    mechanism = built(layers.FailingInTraining(3))
     with pytest.raises(ConfigError, match="^attention own: fails in training: RuntimeError: no training today$"):
         check_gradients(mechanism, make_question(DEPTH, DEPTH), "own")
