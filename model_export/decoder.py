@@ -77,12 +77,21 @@ class Decoder(keras.layers.Layer):
         """
         config = self.config
         self.wrapper.build_for(config.embedding_dim, memory_depths=(config.units,) * len(self.mechanisms))
-        for mechanism, attention in zip(self.mechanisms, config.attention, strict=True):
-            if isinstance(attention, CustomAttentionConfig):
-                check_mechanism(mechanism, query_depth=config.units, memory_depth=config.units)
+        self.check_own_attention()
         for bridge in self.bridges:
             bridge.build((None, config.units))
         self.built = True
+
+    def check_own_attention(self) -> None:
+        """Checks that attention classes of the user's own keep the protocol, with the weights that they have now.
+
+        Raises:
+            ConfigError: one does not.
+        """
+        units = self.config.units
+        for mechanism, attention in zip(self.mechanisms, self.config.attention, strict=True):
+            if isinstance(attention, CustomAttentionConfig):
+                check_mechanism(mechanism, query_depth=units, memory_depth=units)
 
     def prepare(self, encoded: Any, mask: Any) -> tuple[tuple[Memory, ...], DecoderState]:
         """Projects the memory for each mechanism and derives the first state from the mean of the encoder's outputs.

@@ -53,13 +53,14 @@ def export_bundle(
 
     Raises:
         ParityError: the graphs differ from the model by more than the limits; nothing is written then.
-        ConfigError: `name` cannot name a model, or `destination` holds something else than a bundle.
+        ConfigError: `name` cannot name a model, `destination` holds something else than a bundle, or attention of the
+            user's own does not keep its protocol with the trained weights.
         DataError: `dev` has fewer pairs than are to be compared.
     """
     config = run.read_config()
     _check_dev(dev, config.parity)
     with staged_directory(destination) as staging:
-        model, _ = run.load_model()
+        model = _load_checked_model(run)
         print("converting the model to ONNX, fp32 and int8")
         graphs = make_graphs(model)
         _write_files(staging, run, graphs)
@@ -82,6 +83,15 @@ def _check_dev(dev: Corpus, limits: ParityLimits) -> None:
             f"{dev.name}: has {len(dev.pairs)} pairs, and parity.sentences asks for at least {limits.sentences}; "
             "give a larger --dev, or lower the number in the run's config.yaml"
         )
+
+
+def _load_checked_model(run: RunDirectory) -> Seq2Seq:
+    model, _ = run.load_model()
+    try:
+        model.decoder.check_own_attention()
+    except ConfigError as error:
+        raise ConfigError(f"{run.path}: with the trained weights: {error}") from error
+    return model
 
 
 def make_graphs(model: Seq2Seq) -> dict[str, Graphs]:

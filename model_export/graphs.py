@@ -6,6 +6,8 @@ The only module, with `onnx_recurrence`, that imports TensorFlow: export needs K
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import keras
@@ -13,9 +15,12 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
+from model_export.attention.custom_probe import describe_error, plain_errors
+from model_export.attention_config import CustomAttentionConfig
+from model_export.config import ModelConfig
 from model_export.decoder import DecoderState
 from model_export.decoder_tensors import DecoderTensors
-from model_export.errors import ConfigError
+from model_export.errors import ConfigError, ExportError
 from model_export.onnx_recurrence import RecurrencePlaceholders
 from model_export.seq2seq import Seq2Seq
 from service.bundle.tensor_contract import initial_name, next_name
@@ -36,16 +41,34 @@ def convert(model: Seq2Seq) -> Graphs:
 
     Raises:
         ConfigError: Keras does not run on TensorFlow; an attention mechanism runs in a loop and does not say so, or
-            uses an operation that ONNX lacks.
+            cannot be converted.
     """
     if keras.backend.backend() != "tensorflow":
         raise ConfigError(f"export needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
-    graphs = Graphs(_convert_encoder(model), _convert_decoder_step(model))
+    with _errors_of_own_attention(model):
+        graphs = Graphs(_convert_encoder(model), _convert_decoder_step(model))
     for graph in graphs:
         graph.metadata_props.add(key="vocabulary_size", value=str(model.config.vocabulary_size))
     if not any(mechanism.allow_loop for mechanism in model.decoder.mechanisms):
         check_has_no_loop(graphs.decoder_step, "decoder_step")
     return graphs
+
+
+def check_own_attention(config: ModelConfig) -> None:
+    """Converts each attention class of the user's own alone, untrained, in a model of the configuration's widths.
+
+    Raises:
+        ConfigError: see `convert`; names the class.
+    """
+    for attention in config.attention:
+        if not isinstance(attention, CustomAttentionConfig):
+            continue
+        small = {"attention": (attention,), "vocabulary_size": 1, "encoder_layers": 1, "decoder_layers": 1}
+        model = Seq2Seq(config.model_copy(update=small))
+        try:
+            convert(model)
+        except ConfigError as error:
+            raise ConfigError(f"attention {attention.name}: {error}") from error
 
 
 def check_has_no_loop(graph: onnx.ModelProto, name: str) -> None:
@@ -64,6 +87,25 @@ def check_has_no_loop(graph: onnx.ModelProto, name: str) -> None:
                 f"{name}: node {node.name} is a {node.op_type}, which is slow: do without keras.ops.cumprod, "
                 "while_loop and the like, or, in an attention class of your own, set allow_loop = True"
             )
+
+
+@contextmanager
+def _errors_of_own_attention(model: Seq2Seq) -> Iterator[None]:
+    """Puts on one line whatever attention of the user's own makes TensorFlow or tf2onnx raise.
+
+    Raises:
+        ConfigError: something was raised, and the model has such attention.
+    """
+    if not any(isinstance(attention, CustomAttentionConfig) for attention in model.config.attention):
+        yield
+        return
+    try:
+        with plain_errors():
+            yield
+    except ExportError:
+        raise
+    except Exception as error:  # it is not our code, and may raise anything
+        raise ConfigError(f"cannot be exported to ONNX: {describe_error(error)}") from error
 
 
 def _convert_encoder(model: Seq2Seq) -> onnx.ModelProto:

@@ -75,11 +75,19 @@ def _choose_config(run: RunDirectory, arguments: Namespace) -> ExperimentConfig:
 
 
 def _check_attention(config: ModelConfig, path: Path | None) -> None:
-    """Tries attention classes of the user's own before anything is read or written."""
+    """Tries attention classes of the user's own before anything is read or written.
+
+    Raises:
+        ConfigError: one does not keep the protocol or, on TensorFlow, cannot be exported.
+    """
     if not any(isinstance(attention, CustomAttentionConfig) for attention in config.attention):
         return
     try:
         Decoder(config).build()
+        if keras.backend.backend() == "tensorflow":
+            from model_export.graphs import check_own_attention  # other backends train without TensorFlow
+
+            check_own_attention(config)
     except ConfigError as error:
         raise ConfigError(f"{path or 'configuration'}: model.attention: {error}") from error
 

@@ -83,7 +83,7 @@ class Translator:
         tokenizer: the model's.
         decoder: what runs the model.
         limits: what it may be asked for.
-        mechanisms: its attention mechanisms, the primary first; not needed where no alignment is asked for.
+        mechanisms: its attention mechanisms, the primary first; empty only where no alignment is ever asked for.
         rule: how its attention becomes alignment.
     """
 
@@ -92,7 +92,7 @@ class Translator:
         tokenizer: Tokenizer,
         decoder: Decoder,
         limits: TranslatorLimits,
-        mechanisms: Sequence[Mechanism] = (),
+        mechanisms: Sequence[Mechanism],
         rule: AlignmentRule = DEFAULT_RULE,
     ) -> None:
         self.tokenizer = tokenizer

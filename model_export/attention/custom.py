@@ -17,7 +17,8 @@ from typing import Any, Protocol
 import keras
 from keras import ops
 
-from model_export.attention.custom_probe import Probe, Question, describe_error
+from model_export.attention.custom_probe import Probe, Question, describe_error, make_question
+from model_export.attention.gradient_probe import check_gradients
 from model_export.attention.mechanism import Attended, AttentionMechanism
 from model_export.attention.memory import Memory
 from model_export.errors import ConfigError
@@ -37,6 +38,7 @@ class AttentionLayer(Protocol):
     - values where the mask is False, and how many of them follow, change nothing;
     - no sentence's answer depends on the other sentences of the batch;
     - the same call gives the same answer, unless `training` is true;
+    - gradients are finite, also at padding, where values are 0;
     - context and weights come in the dtype of computation, that of the query;
     - it can be traced, with and without `training`, for any number of sentences and positions: there tensors have no
       values to look at, and sizes may be known only as `keras.ops.shape` gives them.
@@ -182,8 +184,9 @@ def check_mechanism(mechanism: AttentionMechanism, query_depth: int, memory_dept
         query = ops.convert_to_tensor(question.query, mechanism.compute_dtype)
         return mechanism.attend(query, memory, mechanism.first_alignments(memory), training=training)
 
-    described = _describe_class(type(mechanism))
+    described = _describe_class(type(mechanism.layer if isinstance(mechanism, CustomAttention) else mechanism))
     Probe(ask, described, mechanism.normalized, mechanism.compute_dtype).run(query_depth, memory_depth)
+    check_gradients(mechanism, make_question(query_depth, memory_depth), described)
 
 
 def _import_class(class_name: str) -> type[keras.layers.Layer]:

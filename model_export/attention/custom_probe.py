@@ -5,6 +5,7 @@ What cannot be seen in numbers shows when the attention is traced, as training a
 
 from __future__ import annotations
 
+import re
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ TOLERANCE = 1e-3  # above what reduced precision on GPUs costs, far below what a
 TOLERANCE_STEPS = 8  # units in the last place, where these are more: a few roundings of a 16-bit format
 PADDING = 3  # padded positions of the second sentence
 MAX_ERROR_CHARACTERS = 300
+ESCAPE_CODE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Probe:
         Raises:
             ConfigError: the protocol is not kept; says what was expected and what was found.
         """
-        question = _make_question(query_depth, memory_depth)
+        question = make_question(query_depth, memory_depth)
         answer = self._ask(question)
         if _has_numbers(answer):
             answer = Answer(*(_as_array(part) for part in answer))
@@ -90,7 +92,7 @@ class Probe:
 
     def _ask(self, question: Question) -> Answer:
         try:
-            with _plain_errors():
+            with plain_errors():
                 answer = self._ask_raw(question)
         except Exception as error:  # it is not our code, and may raise anything
             raise self._error(f"fails when it is called: {describe_error(error)}") from error
@@ -102,7 +104,7 @@ class Probe:
         for training in (False, True):
             traced = _Traced(self._ask_raw, training, self._dtype)
             try:
-                with _plain_errors():
+                with plain_errors():
                     traced(
                         keras.KerasTensor((None, query_depth), self._dtype),
                         keras.KerasTensor((None, None, memory_depth), self._dtype),
@@ -209,11 +211,12 @@ class _Traced(keras.layers.Layer):
 
 
 def describe_error(error: BaseException) -> str:
-    """An error of foreign code on one line."""
-    return textwrap.shorten(f"{type(error).__name__}: {error}", MAX_ERROR_CHARACTERS, placeholder=" ...")
+    """An error of foreign code on one line, without the escape codes by which TensorFlow prints in bold."""
+    message = ESCAPE_CODE.sub("", f"{type(error).__name__}: {error}")
+    return textwrap.shorten(message, MAX_ERROR_CHARACTERS, placeholder=" ...")
 
 
-def _make_question(query_depth: int, memory_depth: int) -> Question:
+def make_question(query_depth: int, memory_depth: int) -> Question:
     """Two sentences of a length that is no other dimension, so that mistaken axes show."""
     source_len = next(length for length in (5, 6, 7) if length not in (query_depth, memory_depth))
     generator = np.random.default_rng(0)
@@ -240,7 +243,7 @@ def _has_numbers(answer: Answer) -> bool:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """Keeps Keras from rewriting the message of an error raised in a layer's call."""
     filtered = keras.config.is_traceback_filtering_enabled()
     keras.config.disable_traceback_filtering()

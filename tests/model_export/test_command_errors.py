@@ -65,6 +65,9 @@ def test_a_missing_keras_backend_is_not_looked_for_in_the_extra(
     [
         ("nowhere_at_all:Attention", "module nowhere_at_all"),
         ("tests.model_export.attention.own_layers:IgnoringMask", "expected weights of exactly 0 where mask is False"),
+        ("tests.model_export.unexportable_layers:LoopingAttention", "decoder_step: node "),
+        ("tests.model_export.unexportable_layers:UnexportableAttention", "decoder_step: cannot be exported to ONNX: "),
+        ("tests.model_export.unexportable_layers:LogarithmAttention", "expected finite gradients, also at padding"),
     ],
 )
 def test_an_attention_class_that_cannot_be_used_is_named_before_any_work(

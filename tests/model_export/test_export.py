@@ -9,12 +9,16 @@ import onnx
 import pytest
 
 import model_export.export
+from model_export.attention_config import CustomAttentionConfig
+from model_export.checkpoint import save_variables
 from model_export.cli import main
+from model_export.config import save_config
 from model_export.decoder import Decoder
 from model_export.decoder_tensors import DecoderTensors
 from model_export.export import GRAPH_NAMES, activation_bounds
 from model_export.graphs import Graphs
 from model_export.run_directory import RunDirectory
+from model_export.seq2seq import Seq2Seq
 from service.bundle.manifest import FORMAT_VERSION, Manifest
 from service.bundle.normalization import NORMALIZATION
 from service.bundle.reader import read_bundle
@@ -176,6 +180,24 @@ def test_a_directory_that_is_no_bundle_is_not_replaced(
     assert main(export_arguments(reversing_run, tmp_path)) == 1
     assert "is there and is no bundle; choose another --output" in capsys.readouterr().err
     assert contents(tmp_path) == {"diary.txt": b"mine"}
+
+
+def test_attention_that_training_has_led_astray_is_refused(
+    reversing_run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory(Path(shutil.copytree(reversing_run.path, tmp_path / "run")))
+    shutil.copy(reversing_run.path.parent / "dev.tsv", tmp_path)
+    attention = "tests.model_export.unexportable_layers:ThresholdAttention"
+    config = run.read_config()
+    own = config.model.model_copy(update={"attention": (CustomAttentionConfig(name=attention),)})
+    save_config(config.model_copy(update={"model": own}), run.path / "config.yaml")
+    model = Seq2Seq(own)
+    model.decoder.mechanisms[0].layer.threshold.assign(-0.5)
+    save_variables(run.path / "weights.npz", model.persistent_variables)
+    assert main(export_arguments(run, tmp_path / "bundle")) == 1
+    expected = f"interlinear-export: {run.path}: with the trained weights: attention {attention}: expected weights of"
+    assert capsys.readouterr().err.splitlines()[-1].startswith(expected)
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_a_directory_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

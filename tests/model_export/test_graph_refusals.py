@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 import onnx
 import pytest
 
+import model_export.graphs
 from model_export.errors import ConfigError
-from model_export.graphs import check_has_no_loop, convert
+from model_export.graphs import check_has_no_loop, check_own_attention, convert
+from tests.model_export import unexportable_layers
 from tests.model_export.tiny_models import tiny_config, tiny_model
+
+LAYERS = "tests.model_export.unexportable_layers"
 
 
 @pytest.mark.parametrize("operation", ["Loop", "Scan", "If"])
@@ -27,39 +29,43 @@ def test_export_needs_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
         convert(tiny_model(tiny_config()))
 
 
-@keras.saving.register_keras_serializable("tests")
-class LoopingAttention(keras.layers.Layer):
-    """Even weights, by a running product that is exported as a loop."""
-
-    def __init__(self, units: int, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-
-    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
-        ones = keras.ops.cumprod(keras.ops.cast(mask, values.dtype), axis=1)
-        weights = ones / keras.ops.sum(ones, axis=1, keepdims=True)
-        return keras.ops.sum(weights[:, :, None] * values, axis=1), weights
-
-
 def test_a_loop_is_exported_only_if_the_attention_class_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny_config(attention=f"{__name__}:LoopingAttention")
+    config = tiny_config(attention=f"{LAYERS}:LoopingAttention")
     with pytest.raises(ConfigError, match="decoder_step: node .* is a Loop, which is slow: .* set allow_loop = True"):
         convert(tiny_model(config))
-    monkeypatch.setattr(LoopingAttention, "allow_loop", True, raising=False)
+    monkeypatch.setattr(unexportable_layers.LoopingAttention, "allow_loop", True, raising=False)
     graphs = convert(tiny_model(config))
     assert "Loop" in {node.op_type for node in graphs.decoder_step.graph.node}
 
 
-@keras.saving.register_keras_serializable("tests")
-class UnexportableAttention(LoopingAttention):
-    """Uses a function that ONNX lacks."""
+@pytest.mark.parametrize(
+    ("class_name", "problem"),
+    [
+        ("UnexportableAttention", "decoder_step: cannot be exported to ONNX: No Op registered for Erfinv"),
+        ("NumpyKeys", "encoder: cannot be exported to ONNX: No Op registered for PyFunc"),
+    ],
+)
+def test_what_cannot_be_exported_is_named(class_name: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{problem}") as refusal:
+        convert(tiny_model(tiny_config(attention=f"{LAYERS}:{class_name}")))
+    assert "\n" not in str(refusal.value)
 
-    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
-        context, weights = super().call(query, values, mask)
-        return keras.ops.erfinv(keras.ops.tanh(context)), weights
+
+def test_every_class_of_ones_own_must_be_exportable_by_itself() -> None:
+    permitted, looping = f"{LAYERS}:UnexportableAttention", f"{LAYERS}:LoopingAttention"
+    check_own_attention(tiny_config(attention=["bahdanau", f"{LAYERS}:ThresholdAttention"]))
+    with pytest.raises(ConfigError, match=f"^attention {looping}: decoder_step: node .* is a Loop"):
+        check_own_attention(tiny_config(attention=["luong", looping, permitted]))
 
 
-def test_an_operation_that_onnx_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = tiny_config(attention=f"{__name__}:UnexportableAttention")
-    monkeypatch.setattr(LoopingAttention, "allow_loop", True, raising=False)
-    with pytest.raises(ConfigError, match="decoder_step: cannot be exported to ONNX: No Op registered for Erfinv"):
-        convert(tiny_model(config))
+def test_what_foreign_code_raises_comes_out_on_one_line_and_our_own_bugs_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("\x1b[1msomething\nelse\x1b[0m")
+
+    monkeypatch.setattr(model_export.graphs, "_convert_decoder_step", fail)
+    with pytest.raises(ConfigError, match="^cannot be exported to ONNX: RuntimeError: something else$"):
+        convert(tiny_model(tiny_config(attention=f"{LAYERS}:ThresholdAttention")))
+    with pytest.raises(RuntimeError, match="something\nelse"):
+        convert(tiny_model(tiny_config()))

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 import model_export
+from model_export.attention import BahdanauAttention
+from model_export.attention_wrapper import AttentionWrapper
 from model_export.cli import main
 from service.main import create_app
+from tests.model_export.tiny_models import random_array
 from tests.reversing_task import random_sentences, reverse, write_pairs
 
 README = Path(model_export.__file__).with_name("README.md").read_text(encoding="utf-8")
@@ -51,12 +57,42 @@ def test_padding_changes_nothing_in_it(functional_model: dict[str, Any], capsys:
     assert names["padded"].shape == (1, 7)
 
 
+def test_both_functional_examples_run_on_jax_as_well(tmp_path: Path) -> None:
+    blocks = [code_block("python", first_line) for first_line in ("# reverse.py", "# continues reverse.py")]
+    (tmp_path / "reverse.py").write_text("\n".join(blocks), encoding="utf-8")
+    shown = subprocess.run(
+        [sys.executable, str(tmp_path / "reverse.py")],
+        env=os.environ | {"KERAS_BACKEND": "jax", "PYTHONPATH": str(Path.cwd())},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert shown.splitlines() == ["accuracy: 1.00", "largest difference: 0.0", "weight at padding: 0.0"]
+
+
 def test_weights_are_carried_over() -> None:
     names: dict[str, Any] = {}
     exec(compile(code_block("python", "# carries weights over"), "README.md", "exec"), names)
     gain, kernel = names["mechanism"].get_weights()
     assert gain == pytest.approx(1.3)
     assert kernel.shape == (16, 8)
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*__array__ implementation:DeprecationWarning")  # Keras's own, when it saves
+def test_a_loaded_model_gets_its_memory_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    memory, inputs = random_array(2, 5, 6), random_array(2, 4, 3)
+    mechanism = BahdanauAttention(4)
+    mechanism.setup_memory(memory, [5, 2])
+    decoder = keras.layers.RNN(AttentionWrapper(keras.layers.GRUCell(7), mechanism), name="decoder")
+    symbolic = keras.Input((4, 3), batch_size=2)
+    model = keras.Model(symbolic, decoder(symbolic))
+    model.save("decoder.keras")
+    names = {"keras": keras, "memory": memory, "memory_sequence_length": [5, 2]}
+    exec(compile(code_block("python", "# sets up the memory again"), "README.md", "exec"), names)
+    np.testing.assert_array_equal(names["model"].predict(inputs, verbose=0), model.predict(inputs, verbose=0))
+    with pytest.raises(ValueError, match="has no memory to query; call setup_memory first"):
+        keras.models.load_model("decoder.keras")(inputs)
 
 
 def test_a_layer_of_ones_own_is_trained_exported_and_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,7 +111,11 @@ SHORT_CONFIG = CONFIG.replace("dropout: 0.0", "dropout: 0.2").replace(
 )
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("keras_backend", ["tensorflow", "jax"])
+def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keras_backend: str
+) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", keras_backend)
     write_pairs(tmp_path / "train.tsv", random_sentences(400, seed=1))  # 7 batches
     write_pairs(tmp_path / "dev.tsv", random_sentences(50, seed=2))
     (tmp_path / "config.yaml").write_text(SHORT_CONFIG, encoding="utf-8")

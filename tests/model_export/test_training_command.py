@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import keras
 import pytest
 
 from model_export.cli import main
@@ -65,6 +66,22 @@ def test_pairs_come_from_parallel_files_or_a_translation_memory(
     assert f"{memory}: 20 pairs\n  left out: missing language: 1 (unit 21)\n" in capsys.readouterr().out
     facts = RunDirectory(tmp_path / "run").read_data_facts()
     assert facts == DataFacts(source_language="en", target_language="ne", train_pairs=20, dev_pairs=20)
+
+
+# --- Attention of one's own -----------------------------------------------------------------------------------
+
+
+def test_on_other_backends_than_tensorflow_nothing_is_converted_before_training(
+    finished: RunDirectory, starts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = finished.path.parent
+    shutil.rmtree(finished.path)
+    attention = "tests.model_export.unexportable_layers:LoopingAttention"
+    text = CONFIG.replace("model: {", f"model: {{attention: '{attention}', ")
+    (directory / "config.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    assert main(training_arguments(directory)) == 0
+    assert starts == [0]
 
 
 # --- Resuming ---------------------------------------------------------------------------------------------------

@@ -11,66 +11,22 @@ import pytest
 from model_export.attention import (
     AdditiveAttention,
     Attention,
-    BahdanauAttention,
-    BahdanauMonotonicAttention,
+    CustomAttention,
     KerasAdditiveAttentionMechanism,
-    LuongAttention,
     LuongMonotonicAttention,
+    SequenceAttention,
 )
-from model_export.attention_wrapper import AttentionWrapper
 from model_export.weight_transfer import load_reference_weights
 from tests.model_export.tiny_models import FloatArray, as_numpy, random_array
-
-ADDITIVE = {
-    "attention_v": random_array(4),
-    "attention_score_bias": random_array(),
-    "attention_g": random_array(),
-    "attention_b": random_array(4, seed=1),
-    "query_kernel": random_array(7, 4),
-    "memory_kernel": random_array(3, 4),
-}
-MULTIPLICATIVE = {
-    "attention_g": random_array(),
-    "attention_score_bias": random_array(seed=1),
-    "memory_kernel": random_array(3, 7),
-}
-
-
-def make_additive() -> BahdanauMonotonicAttention:
-    return BahdanauMonotonicAttention(4, normalize=True)
-
-
-def wrapper_of_two() -> AttentionWrapper:
-    """Two stacked cells, two mechanisms, two attention layers of which the second has a bias."""
-    cell = keras.layers.StackedRNNCells([keras.layers.LSTMCell(6), keras.layers.GRUCell(7)])
-    layers = [keras.layers.Dense(2, use_bias=False), keras.layers.Dense(3)]
-    return AttentionWrapper(cell, [BahdanauAttention(4), LuongAttention(7)], attention_layer=layers)
-
-
-def arrays_of_two() -> dict[str, FloatArray]:
-    """In the original's order; inputs of depth 8."""
-    shapes = {
-        "attention_layer0_kernel": (7 + 3, 2),
-        "attention_layer1_kernel": (7 + 5, 3),
-        "attention_layer1_bias": (3,),
-        "cell0_kernel": (8 + 5, 24),
-        "cell0_recurrent_kernel": (6, 24),
-        "cell0_bias": (24,),
-        "cell1_kernel": (6, 21),
-        "cell1_recurrent_kernel": (7, 21),
-        "cell1_bias": (2, 21),
-        "mech0_attention_v": (4,),
-        "mech0_query_kernel": (7, 4),
-        "mech0_memory_kernel": (3, 4),
-        "mech1_memory_kernel": (5, 7),
-    }
-    return {name: random_array(*shape, seed=index) for index, (name, shape) in enumerate(shapes.items())}
-
-
-def check_weights(layer: keras.layers.Layer, expected: list[Any]) -> None:
-    for weight, array in zip(layer.weights, expected, strict=True):
-        np.testing.assert_array_equal(as_numpy(weight), array)
-
+from tests.model_export.weights_of_originals import (
+    ADDITIVE,
+    MULTIPLICATIVE,
+    arrays_of_two,
+    check_weights,
+    make_additive,
+    wrapper_of_two,
+)
+from tests.user_attention import CosineAttention
 
 # --- by name ---
 
@@ -137,69 +93,62 @@ def test_a_layer_of_ones_own_is_filled_once_it_is_built() -> None:
     check_weights(layer, list(arrays.values()))
 
 
-# --- by the original variables' names ---
+# --- layers that hold others ---
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
-        "attention_v:0 attention_score_bias:0 attention_g:0 attention_b:0 query_layer/kernel:0 memory_layer/kernel:0",
-        "model/BahdanauMonotonicAttention/attention_v attention_score_bias decoder/attention_g decoder/attention_b "
-        "decoder/attention_wrapper/bahdanau_monotonic_attention/query_layer/kernel memory_layer/kernel",
-        " ".join(
-            f"decoder/_attention_mechanisms/0/{name}/.ATTRIBUTES/VARIABLE_VALUE"
-            for name in (
-                "attention_v",
-                "attention_score_bias",
-                "attention_g",
-                "attention_b",
-                "query_layer/kernel",
-                "memory_layer/kernel",
-            )
-        ),
-    ],
-    ids=["variables", "scopes", "checkpoint"],
-)
-def test_a_mechanism_knows_the_names_of_the_originals_variables(names: str) -> None:
-    mechanism = make_additive()
-    load_reference_weights(mechanism, dict(zip(names.split(), ADDITIVE.values(), strict=True)))
-    check_weights(mechanism, list(ADDITIVE.values()))
+def test_sequence_attention_takes_what_its_mechanism_takes() -> None:
+    layer = SequenceAttention(make_additive())
+    load_reference_weights(layer, ADDITIVE)
+    check_weights(layer.mechanism, list(ADDITIVE.values()))
+    again = SequenceAttention(KerasAdditiveAttentionMechanism())
+    load_reference_weights(again, {"model/additive_attention/scale:0": random_array(5)})
+    check_weights(again.mechanism, [random_array(5)])
 
 
-def test_repeated_names_in_a_wrapper_are_told_apart_by_their_order() -> None:
-    names = [
-        "_attention_layers/0/kernel",
-        "_attention_layers/1/kernel",
-        "_attention_layers/1/bias",
-        "_cell/cells/0/kernel",
-        "_cell/cells/0/recurrent_kernel",
-        "_cell/cells/0/bias",
-        "_cell/cells/1/kernel",
-        "_cell/cells/1/recurrent_kernel",
-        "_cell/cells/1/bias",
-        "_attention_mechanisms/0/attention_v",
-        "_attention_mechanisms/0/query_layer/kernel",
-        "_attention_mechanisms/0/memory_layer/kernel",
-        "_attention_mechanisms/1/memory_layer/kernel",
-    ]
-    arrays = dict(zip(names, arrays_of_two().values(), strict=True))
+def test_stacked_cells_and_rnn_layers_around_them_take_the_weights_of_each() -> None:
+    arrays = {name: array for name, array in arrays_of_two().items() if name.startswith("cell")}
+    cells = wrapper_of_two().cell
+    load_reference_weights(cells, arrays)
+    check_weights(cells, list(arrays.values()))
+    layer = keras.layers.RNN(wrapper_of_two().cell)
+    load_reference_weights(layer, list(arrays.values()))
+    check_weights(layer.cell, list(arrays.values()))
+
+
+def test_an_rnn_around_the_wrapper_takes_what_the_wrapper_takes() -> None:
     wrapper = wrapper_of_two()
-    load_reference_weights(wrapper, {name: arrays[name] for name in sorted(arrays)})  # as a checkpoint lists them
+    for mechanism, depth in zip(wrapper.mechanisms, (3, 5), strict=True):
+        mechanism.setup_memory(random_array(2, 4, depth))
+    load_reference_weights(keras.layers.RNN(wrapper), arrays_of_two())
     check_weights(wrapper, list(arrays_of_two().values()))
 
 
-def test_variables_of_keras_2_fill_a_wrapper() -> None:
-    names = {
-        "decoder/attention_wrapper/attention_layer/kernel:0": (7 + 3, 2),
-        "decoder/attention_wrapper/gru_cell_1/kernel:0": (8 + 2, 21),
-        "decoder/attention_wrapper/gru_cell_1/recurrent_kernel:0": (7, 21),
-        "decoder/attention_wrapper/gru_cell_1/bias:0": (2, 21),
-        "LuongAttention/memory_layer/kernel:0": (3, 7),
-    }
-    arrays = {name: random_array(*shape) for name, shape in names.items()}
-    wrapper = AttentionWrapper(keras.layers.GRUCell(7), LuongAttention(7), attention_layer_size=2)
-    load_reference_weights(wrapper, arrays)
-    check_weights(wrapper, list(arrays.values()))
+def test_a_mechanism_of_ones_own_is_filled_part_by_part() -> None:
+    mechanism = CustomAttention(CosineAttention(3))
+    with pytest.raises(ValueError, match="a CosineAttention must be built before weights .* into it; call it once"):
+        load_reference_weights(mechanism, {})
+    mechanism.build_for(4, 6)
+    with pytest.raises(ValueError, match="CosineAttention share a name .*kernel, kernel.*; load those of its parts"):
+        load_reference_weights(mechanism, [])
+    query_layer = mechanism.layer.query_layer  # type: ignore[attr-defined]
+    load_reference_weights(query_layer, {"dense/kernel:0": random_array(4, 3)})
+    check_weights(query_layer, [random_array(4, 3)])
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (keras.layers.MultiHeadAttention(2, 3), "a MultiHeadAttention must be built .*; call it once"),
+        (
+            keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1), keras.layers.Dense(1)]),
+            "weights of a Sequential share a name .* load those of its parts one by one, or .* set_weights",
+        ),
+        ("decoder", "^str: is no Keras layer"),
+    ],
+)
+def test_what_has_no_names_here_is_refused_with_a_way_out(layer: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_reference_weights(layer, {})
 
 
 # --- as a list ---
