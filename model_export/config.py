@@ -113,6 +113,11 @@ class TrainConfig(StrictModel):
         final_learning_rate_factor: where the decay ends, as a fraction of `learning_rate`.
         label_smoothing: probability mass spread over the vocabulary (Szegedy et al. 2016, arXiv:1512.00567, section 7).
         clip_norm: gradients are scaled down to this global norm.
+        alignment_weight: of the loss that draws the primary mechanism's attention to given word alignments (`train
+            --alignments`), beside a weight of 1 for the words' own loss; 0 leaves attention to itself.
+        alignment_final_weight_factor: where that weight ends, as a fraction of it, on a straight line over all epochs.
+        alignment_row_offset: whose attention counts as that of a token: 0 the step that predicts it, 1 the next
+            step, which reads it.
         patience: epochs without a better dev loss before training stops.
         checkpoint_every_steps: steps between checkpoints inside an epoch, and between points of the training curve.
         tokenizer_vocabulary_size: pieces of the SentencePiece model if one has to be trained.
@@ -128,6 +133,9 @@ class TrainConfig(StrictModel):
     final_learning_rate_factor: float = Field(default=0.05, ge=0, le=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     clip_norm: float = Field(default=1.0, gt=0)
+    alignment_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    alignment_final_weight_factor: float = Field(default=1.0, ge=0, le=1)
+    alignment_row_offset: Literal[0, 1] = 0
     patience: int = Field(default=3, ge=1)
     checkpoint_every_steps: int = Field(default=200, ge=1)
     tokenizer_vocabulary_size: int = Field(default=5000, ge=16)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from model_export.bundle_writer import record_scores
-from model_export.corpus_readers import read_pairs
+from model_export.corpus_readers import CorpusFormat, read_pairs
 from model_export.errors import ConfigError
 from model_export.evaluation import Metric, load_bundle, load_run, score_translations, translate_corpus
 from service.bundle.manifest import Score
@@ -21,7 +21,7 @@ def run_evaluation(arguments: Namespace) -> None:
         raise ConfigError("--record: writes into a bundle's manifest, so it needs --bundle")
     if arguments.precision and not arguments.bundle:
         raise ConfigError("--precision: chooses among a bundle's graphs, so it needs --bundle")
-    corpus = read_pairs([arguments.test], show_progress=False)
+    corpus = read_pairs([arguments.test], CorpusFormat(swapped=arguments.swap), show_progress=False)
     print(corpus.report())
     model = load_bundle(arguments.bundle, arguments.precision) if arguments.bundle else load_run(arguments.run)
     options = DecodingOptions(beam_size=arguments.beam_size, length_penalty=arguments.length_penalty)
@@ -41,6 +41,7 @@ def _score(metric: Metric, arguments: Namespace, precision: str) -> Score:
     command = (
         f"interlinear-export evaluate --bundle {arguments.bundle.resolve().name} --precision {precision} "
         f"--beam-size {arguments.beam_size} --length-penalty {arguments.length_penalty} --test {arguments.test.name}"
+        f"{' --swap' if arguments.swap else ''}"
     )
     return Score(
         metric=metric.name,

@@ -92,7 +92,16 @@ class Seq2Seq(keras.Model):
         Returns:
             Logits (batch, target_len, vocabulary) float32.
         """
+        return self.predict_next(inputs, training=training)[0]
+
+    def predict_next(self, inputs: dict[str, Any], training: bool = False) -> tuple[Any, tuple[Any, ...]]:
+        """Predicts as `call` does, and says where attention was.
+
+        Returns:
+            Logits (batch, target_len, vocabulary) float32, and per attention mechanism (batch, target_len, source_len)
+            float32, its weights at the step that predicts the token.
+        """
         memories, state = self.encode(inputs["source_ids"], inputs["source_lengths"], training=training)
         embedded = self.dropout(self.embed_target(inputs["target_inputs"]), training=training)
         states = self.decoder(embedded, state, memories, training=training)
-        return self.project_output(self.dropout(states.attention, training=training))
+        return self.project_output(self.dropout(states.attention, training=training)), states.alignments

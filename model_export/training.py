@@ -19,6 +19,12 @@ from model_export.batching import Batch
 from model_export.checkpoint import load_variables, save_variables
 from model_export.config import TrainConfig
 from model_export.errors import CheckpointError, TrainingError
+from model_export.guided_alignment import (
+    AlignmentCrossEntropy,
+    GuidedSeq2Seq,
+    alignment_row_weights,
+    alignment_weight,
+)
 from model_export.losses import LabelSmoothedCrossEntropy, negative_log_likelihood
 from model_export.run_directory import CHECKPOINT_FILE, LOG_DIRECTORY, WEIGHTS_FILE
 from model_export.seq2seq import Seq2Seq
@@ -81,7 +87,7 @@ class Trainer:
     Args:
         model: with fresh weights.
         config: how to train.
-        train_batches: in an order that depends on the epoch.
+        train_batches: in an order that depends on the epoch; with alignments if their loss has a weight.
         dev_batches: to judge by; their order does not matter.
         directory: receives checkpoint, best weights and TensorBoard logs.
     """
@@ -104,13 +110,22 @@ class Trainer:
         )
         optimizer.build(self.model.trainable_variables)
         nll = keras.metrics.MeanMetricWrapper(negative_log_likelihood, name="nll")
-        self.model.compile(
-            optimizer=optimizer, loss=LabelSmoothedCrossEntropy(self.config.label_smoothing), weighted_metrics=[nll]
-        )
+        loss = LabelSmoothedCrossEntropy(self.config.label_smoothing)
+        if self._guided:
+            losses = {"logits": loss, "alignments": AlignmentCrossEntropy()}
+            self._learner = GuidedSeq2Seq(self.model)
+            self._learner.compile(optimizer=optimizer, loss=losses, weighted_metrics={"logits": [nll]})
+        else:
+            self._learner = self.model
+            self._learner.compile(optimizer=optimizer, loss=loss, weighted_metrics=[nll])
+
+    @property
+    def _guided(self) -> bool:
+        return self.config.alignment_weight > 0
 
     @property
     def _variables(self) -> list[Any]:
-        return [*self.model.persistent_variables, *self.model.optimizer.variables]
+        return [*self.model.persistent_variables, *self._learner.optimizer.variables]
 
     def resume(self) -> None:
         """Goes back to the last checkpoint in the directory.
@@ -154,17 +169,46 @@ class Trainer:
             unit="batch",
         )
         for batch in bar:
-            inputs, labels, weights = teacher_forcing(batch)
-            logs = self.model.train_on_batch(inputs, labels, sample_weight=weights, return_dict=True)
-            loss.add(float(logs["nll"]), weights)
+            losses, weights = self._run_batch(batch, training=True)
+            loss.add(losses["nll"], weights)
             progress.step += 1
             progress.step_in_epoch += 1
-            bar.set_postfix(nll=f"{logs['nll']:.3f}")
+            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
             if progress.step % self.config.checkpoint_every_steps == 0:
-                _check_loss(logs["nll"])
-                writer.add_scalar("train/nll", float(logs["nll"]), progress.step)
+                _check_loss(sum(losses.values()))
+                for name, value in losses.items():
+                    writer.add_scalar(f"train/{name}", value, progress.step)
                 self._save_checkpoint()
         return loss.value
+
+    def _run_batch(self, batch: Batch, training: bool) -> tuple[dict[str, float], np.ndarray]:
+        """Trains on one batch, or only judges it.
+
+        Returns:
+            The batch's `nll` and, in guided training, `alignment_loss` (its weight not counted), both means in nats;
+            and the weights (batch, target_len) of the target tokens.
+        """
+        inputs, labels, weights = teacher_forcing(batch)
+        run = self._learner.train_on_batch if training else self._learner.test_on_batch
+        if not self._guided:
+            logs = run(inputs, labels, sample_weight=weights, return_dict=True)
+            return {"nll": float(logs["nll"])}, weights
+        factor = self._alignment_weight if training else 0.0
+        alignments = batch.alignments
+        if alignments is None:
+            alignments = np.zeros((*labels.shape, batch.source_ids.shape[1]), dtype=np.float32)
+        logs = run(
+            inputs,
+            {"logits": labels, "alignments": alignments},
+            sample_weight={"logits": weights, "alignments": alignment_row_weights(alignments, factor)},
+            return_dict=True,
+        )
+        losses = {"nll": float(logs["logits_nll"])}
+        return losses | ({"alignment_loss": float(logs["alignments_loss"]) / factor} if factor else {}), weights
+
+    @property
+    def _alignment_weight(self) -> float:
+        return alignment_weight(self.config, self.progress.step, self.config.epochs * len(self.train_batches))
 
     def _end_epoch(self, train_loss: float, dev_loss: float, writer: Writer) -> None:
         _check_loss(dev_loss)
@@ -190,9 +234,8 @@ class Trainer:
         loss = TokenMean()
         batches = self.dev_batches.epoch(0)
         for batch in tqdm(batches, desc="dev", total=len(self.dev_batches), unit="batch", leave=False):
-            inputs, labels, weights = teacher_forcing(batch)
-            logs = self.model.test_on_batch(inputs, labels, sample_weight=weights, return_dict=True)
-            loss.add(float(logs["nll"]), weights)
+            losses, weights = self._run_batch(batch, training=False)
+            loss.add(losses["nll"], weights)
         return loss.value
 
 
