@@ -112,6 +112,9 @@ class TrainConfig(StrictModel):
             (Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, without restarts).
         final_learning_rate_factor: where the decay ends, as a fraction of `learning_rate`.
         label_smoothing: probability mass spread over the vocabulary (Szegedy et al. 2016, arXiv:1512.00567, section 7).
+        average_decay: what an exponential moving average of the weights keeps of itself at every step; dev judges, and
+            the run keeps, the averaged weights. 0 means no average (Polyak & Juditsky 1992; Tarvainen & Valpola 2017,
+            arXiv:1703.01780, for the exponential form).
         clip_norm: gradients are scaled down to this global norm.
         alignment_weight: of the loss that draws the primary mechanism's attention to given word alignments (`train
             --alignments`), beside a weight of 1 for the words' own loss; 0 leaves attention to itself.
@@ -132,6 +135,7 @@ class TrainConfig(StrictModel):
     warmup_steps: int = Field(default=500, ge=0)
     final_learning_rate_factor: float = Field(default=0.05, ge=0, le=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    average_decay: float = Field(default=0.0, ge=0, lt=1)
     clip_norm: float = Field(default=1.0, gt=0)
     alignment_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     alignment_final_weight_factor: float = Field(default=1.0, ge=0, le=1)
