@@ -31,6 +31,8 @@ class ModelConfig(StrictModel):
         embedding_dim: width of source and target embeddings.
         units: width of the decoder state and of the encoder output (both directions together).
         encoder_layers: recurrent layers in the encoder.
+        encoder_residual: whether each recurrent layer above the first adds to what is below it, of which it reads a
+            normalised form; needs two layers at least.
         bidirectional: whether each encoder layer reads in both directions, with `units / 2` each.
         decoder_layers: recurrent cells stacked in the decoder.
         attention: the attention mechanisms, the primary one first; see `model_export.attention_config`.
@@ -47,6 +49,7 @@ class ModelConfig(StrictModel):
     embedding_dim: int = Field(default=256, ge=1)
     units: int = Field(default=512, ge=1)
     encoder_layers: int = Field(default=1, ge=1, le=8)
+    encoder_residual: bool = False
     bidirectional: bool = True
     decoder_layers: int = Field(default=1, ge=1, le=8)
     attention: AttentionConfigs = (BahdanauConfig(),)
@@ -60,6 +63,8 @@ class ModelConfig(StrictModel):
         """Rejects widths that cannot be wired together."""
         if self.bidirectional and self.units % 2:
             raise ValueError(f"units: {self.units} is odd, but a bidirectional encoder halves it; use an even number")
+        if self.encoder_residual and self.encoder_layers < 2:
+            raise ValueError("encoder_residual: joins recurrent layers, so it needs encoder_layers of 2 at least")
         if self.tied_embeddings and self.attention_vector_dim != self.embedding_dim:
             raise ValueError(
                 f"attention_layer_size: {self.attention_layer_size} differs from embedding_dim {self.embedding_dim}, "
@@ -82,6 +87,11 @@ class ModelConfig(StrictModel):
                 f"{field}: Luong attention takes the dot product of a query of width units ({self.units}) "
                 f"and keys of width {key_dim}; make them equal"
             )
+
+    @property
+    def memory_bound(self) -> float:
+        """What no element of the encoder's output can exceed: a recurrent layer gives at most 1, residual ones add."""
+        return float(self.encoder_layers) if self.encoder_residual else 1.0
 
     @property
     def key_dim(self) -> int:
