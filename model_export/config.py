@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -19,6 +19,16 @@ from model_export.attention_config import (
 )
 from model_export.errors import ConfigError
 from model_export.strict_model import StrictModel
+
+DropoutRate = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class DropoutRates(NamedTuple):
+    """Rates at source and target embeddings, at encoder outputs, and at attention vectors."""
+
+    embedding: float
+    encoder: float
+    attention: float
 
 
 class ModelConfig(StrictModel):
@@ -41,6 +51,7 @@ class ModelConfig(StrictModel):
         attention_layer_size: width of the attention vector that feeds the output and the next step, of all
             mechanisms together; 0 means `embedding_dim`.
         dropout: rate at embeddings, encoder outputs and attention vectors, in training only.
+        embedding_dropout, encoder_dropout, attention_dropout: the rate at one of these; None means `dropout`.
         tied_embeddings: one matrix for source embeddings, target embeddings and the output projection.
     """
 
@@ -55,7 +66,10 @@ class ModelConfig(StrictModel):
     attention: AttentionConfigs = (BahdanauConfig(),)
     attention_units: int = Field(default=0, ge=0)
     attention_layer_size: int = Field(default=0, ge=0)
-    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    dropout: DropoutRate = 0.2
+    embedding_dropout: DropoutRate | None = None
+    encoder_dropout: DropoutRate | None = None
+    attention_dropout: DropoutRate | None = None
     tied_embeddings: bool = True
 
     @model_validator(mode="after")
@@ -87,6 +101,12 @@ class ModelConfig(StrictModel):
                 f"{field}: Luong attention takes the dot product of a query of width units ({self.units}) "
                 f"and keys of width {key_dim}; make them equal"
             )
+
+    @property
+    def dropout_rates(self) -> DropoutRates:
+        """The rate at each place."""
+        rates = (self.embedding_dropout, self.encoder_dropout, self.attention_dropout)
+        return DropoutRates(*(self.dropout if rate is None else rate for rate in rates))
 
     @property
     def memory_bound(self) -> float:

@@ -31,13 +31,17 @@ class Encoder(keras.layers.Layer):
 
     Args:
         config: the architecture; uses cell, units, encoder_layers, encoder_residual, bidirectional, embedding_dim and
-            dropout.
+            the dropout rates.
     """
 
     def __init__(self, config: ModelConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
-        self.dropout = keras.layers.Dropout(config.dropout)
+        rates = config.dropout_rates
+        self.dropout = keras.layers.Dropout(rates.encoder)
+        # One layer where the rates are one, with one random generator: checkpoints hold the generators.
+        shared = rates.embedding == rates.encoder
+        self.embedding_dropout = self.dropout if shared else keras.layers.Dropout(rates.embedding)
         self.recurrent_layers = [self._recurrent_layer(index) for index in range(config.encoder_layers)]
         count = config.encoder_layers - 1 if config.encoder_residual else 0
         self.norms = [keras.layers.LayerNormalization(name=f"norm_{index + 1}") for index in range(count)]
@@ -78,7 +82,7 @@ class Encoder(keras.layers.Layer):
             (batch, source_len, units) float32, zero at padding.
         """
         keep = ops.cast(mask, embedded.dtype)[:, :, None]
-        outputs = self.dropout(embedded, training=training)
+        outputs = self.embedding_dropout(embedded, training=training)
         for index, layer in enumerate(self.recurrent_layers):
             residual = self.norms and index > 0
             inputs = self.norms[index - 1](outputs) if residual else outputs

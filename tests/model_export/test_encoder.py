@@ -88,3 +88,14 @@ def test_dropout_acts_in_training_only() -> None:
     once, again = (encode(encoder, EMBEDDED, SOURCE_MASK, training=True) for _ in range(2))
     assert np.abs(once - undisturbed).max() > 0.01
     assert np.abs(once - again).max() > 0.01
+
+
+def test_embeddings_and_outputs_have_rates_of_their_own() -> None:
+    undisturbed = encode(make_encoder(layers=1), EMBEDDED, SOURCE_MASK)
+    at_outputs = encode(make_encoder(layers=1, encoder_dropout=0.5), EMBEDDED, SOURCE_MASK, training=True)
+    kept = at_outputs != 0
+    assert 0.2 < kept[SOURCE_MASK].mean() < 0.8
+    np.testing.assert_allclose(at_outputs[kept], 2 * undisturbed[kept], rtol=1e-5)
+    at_embeddings = encode(make_encoder(layers=1, embedding_dropout=0.5), EMBEDDED, SOURCE_MASK, training=True)
+    assert (at_embeddings[SOURCE_MASK] != 0).all()
+    assert np.abs(at_embeddings - undisturbed).max() > 0.01
