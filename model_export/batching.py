@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from model_export.data import EncodedPairs
-from service.domain import IntArray
+from service.domain import FloatArray, IntArray
 
 BUCKET_BOUNDARIES: Final = (4, 6, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128)
 """Widths by the longer side; on Tatoeba's English-French pairs 13% of the positions are padding."""
@@ -29,11 +29,14 @@ class Batch:
         source_ids: int32 (rows, width), each row ending with the end-of-sentence id before the padding.
         source_lengths: int32 (rows,), end of sentence included, at least 1.
         target_ids: int32 (rows, width + 1), start and end of sentence included.
+        alignments: float32 (rows, width, width), per decoder step the distribution that attention is drawn to; all 0
+            for steps without links; None if the pairs have no links.
     """
 
     source_ids: IntArray
     source_lengths: IntArray
     target_ids: IntArray
+    alignments: FloatArray | None = None
 
 
 def bucket_width(length: int) -> int:
@@ -52,11 +55,14 @@ class BucketedBatches:
         pairs: encoded sentence pairs.
         token_budget: positions of one side in a batch, padding included; a batch has at least one row.
         seed: of the shuffling.
+        row_offset: the decoder step that a token's links belong to: 0 that which predicts it, 1 the one after, which
+            reads it.
     """
 
-    def __init__(self, pairs: EncodedPairs, token_budget: int, seed: int) -> None:
+    def __init__(self, pairs: EncodedPairs, token_budget: int, seed: int, row_offset: int = 0) -> None:
         self._pairs = pairs
         self._seed = seed
+        self._row_offset = row_offset
         widths = np.array(
             [
                 bucket_width(max(len(source), len(target) - 1))
@@ -104,4 +110,13 @@ class BucketedBatches:
             source_ids[row, : len(source)] = source
             source_lengths[row] = len(source)
             target_ids[row, : len(target)] = target
-        return Batch(source_ids, source_lengths, target_ids)
+        return Batch(source_ids, source_lengths, target_ids, self._align(width, members))
+
+    def _align(self, width: int, members: IntArray) -> FloatArray | None:
+        if not self._pairs.token_links:
+            return None
+        alignments = np.zeros((self._rows[width], width, width), dtype=np.float32)
+        for row, member in enumerate(members):
+            links = self._pairs.token_links[member]
+            alignments[row, links[:, 0] + self._row_offset, links[:, 1]] = 1.0
+        return alignments / np.maximum(alignments.sum(axis=-1, keepdims=True), 1.0)

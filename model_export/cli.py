@@ -1,4 +1,4 @@
-"""The console command `interlinear-export`: train, evaluate, export and split."""
+"""The console command `interlinear-export`: train, evaluate, export, split and words."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_export(commands)
     _add_split(commands)
+    _add_words(commands)
     return parser
 
 
@@ -93,6 +94,10 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="run directory to write")
     parser.add_argument("--config", type=Path, metavar="FILE", help="YAML or TOML: model, training, parity")
     parser.add_argument("--tokenizer", type=Path, metavar="FILE", help="SentencePiece model to use; default: train one")
+    parser.add_argument(
+        "--alignments", type=Path, nargs="+", metavar="FILE", help="Pharaoh: links that attention is drawn to, by line"
+    )
+    _add_swap(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="overrides training.seed of the configuration")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
     parser.add_argument("--deterministic", action="store_true", help="one thread, bit-equal results (slower)")
@@ -109,6 +114,7 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     model = parser.add_mutually_exclusive_group(required=True)
     model.add_argument("--run", type=Path, metavar="DIR", help="a run directory: measures the Keras model")
     model.add_argument("--bundle", type=Path, metavar="DIR", help="a bundle: measures what is served")
+    _add_swap(parser)
     parser.add_argument("--precision", metavar="NAME", help="of the bundle (default: int8 if it has that)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument("--record", action="store_true", help="write the figures into the bundle's manifest and card")
@@ -124,7 +130,6 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         "--gold", type=Path, metavar="FILE", help="TSV with columns id, part, tags, two texts, links; or NAME.gold"
     )
     alignment.add_argument("--part", metavar="NAME", help="only this part of the gold file")
-    alignment.add_argument("--swap", action="store_true", help="the gold's second side is what the model translates")
     alignment.add_argument(
         "--tune-threshold",
         action="store_true",
@@ -144,6 +149,7 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--run", required=True, type=Path, metavar="DIR", help="run directory of a training")
     parser.add_argument("--dev", required=True, type=Path, nargs="+", metavar="FILE", help="pairs to compare on")
+    _add_swap(parser)
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the bundle; replaced if it exists")
     parser.add_argument("--name", help="the model's name (default: the name of the output directory)")
     parser.add_argument(
@@ -166,6 +172,30 @@ def _add_split(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="directory for the three files")
     parser.add_argument("--name", help="stem of the files (default: that of FILE)")
     parser.set_defaults(command="model_export.split_command:run_split")
+
+
+def _add_words(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "words",
+        help="write the words that a word aligner has to link",
+        description="Write the words of sentence pairs, one line for each line of the input, for an aligner such as "
+        "eflomal or fast_align, whose links `train --alignments` then takes.",
+    )
+    parser.add_argument(
+        "--input", required=True, type=Path, nargs="+", metavar="FILE", help="training pairs, as `train` gets them"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="directory for the files")
+    parser.add_argument("--source-language", metavar="CODE", help="of a TMX file; the others need none")
+    parser.add_argument("--target-language", metavar="CODE", help="likewise")
+    parser.set_defaults(command="model_export.words_command:run_words")
+
+
+def _add_swap(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--swap",
+        action="store_true",
+        help="the files' first column (or first file) is the target, the second the source",
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -20,6 +20,16 @@ from model_export.attention_config import (
 from model_export.errors import ConfigError
 from model_export.strict_model import StrictModel
 
+DropoutRate = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+class DropoutRates(NamedTuple):
+    """Rates at source and target embeddings, at encoder outputs, and at attention vectors."""
+
+    embedding: float
+    encoder: float
+    attention: float
+
 
 class ModelConfig(StrictModel):
     """The architecture of an attention encoder-decoder.
@@ -31,6 +41,8 @@ class ModelConfig(StrictModel):
         embedding_dim: width of source and target embeddings.
         units: width of the decoder state and of the encoder output (both directions together).
         encoder_layers: recurrent layers in the encoder.
+        encoder_residual: whether each recurrent layer above the first adds to what is below it, of which it reads a
+            normalised form; needs two layers at least.
         bidirectional: whether each encoder layer reads in both directions, with `units / 2` each.
         decoder_layers: recurrent cells stacked in the decoder.
         attention: the attention mechanisms, the primary one first; see `model_export.attention_config`.
@@ -39,6 +51,7 @@ class ModelConfig(StrictModel):
         attention_layer_size: width of the attention vector that feeds the output and the next step, of all
             mechanisms together; 0 means `embedding_dim`.
         dropout: rate at embeddings, encoder outputs and attention vectors, in training only.
+        embedding_dropout, encoder_dropout, attention_dropout: the rate at one of these; None means `dropout`.
         tied_embeddings: one matrix for source embeddings, target embeddings and the output projection.
     """
 
@@ -47,12 +60,16 @@ class ModelConfig(StrictModel):
     embedding_dim: int = Field(default=256, ge=1)
     units: int = Field(default=512, ge=1)
     encoder_layers: int = Field(default=1, ge=1, le=8)
+    encoder_residual: bool = False
     bidirectional: bool = True
     decoder_layers: int = Field(default=1, ge=1, le=8)
     attention: AttentionConfigs = (BahdanauConfig(),)
     attention_units: int = Field(default=0, ge=0)
     attention_layer_size: int = Field(default=0, ge=0)
-    dropout: float = Field(default=0.2, ge=0.0, lt=1.0)
+    dropout: DropoutRate = 0.2
+    embedding_dropout: DropoutRate | None = None
+    encoder_dropout: DropoutRate | None = None
+    attention_dropout: DropoutRate | None = None
     tied_embeddings: bool = True
 
     @model_validator(mode="after")
@@ -60,6 +77,8 @@ class ModelConfig(StrictModel):
         """Rejects widths that cannot be wired together."""
         if self.bidirectional and self.units % 2:
             raise ValueError(f"units: {self.units} is odd, but a bidirectional encoder halves it; use an even number")
+        if self.encoder_residual and self.encoder_layers < 2:
+            raise ValueError("encoder_residual: joins recurrent layers, so it needs encoder_layers of 2 at least")
         if self.tied_embeddings and self.attention_vector_dim != self.embedding_dim:
             raise ValueError(
                 f"attention_layer_size: {self.attention_layer_size} differs from embedding_dim {self.embedding_dim}, "
@@ -82,6 +101,17 @@ class ModelConfig(StrictModel):
                 f"{field}: Luong attention takes the dot product of a query of width units ({self.units}) "
                 f"and keys of width {key_dim}; make them equal"
             )
+
+    @property
+    def dropout_rates(self) -> DropoutRates:
+        """The rate at each place."""
+        rates = (self.embedding_dropout, self.encoder_dropout, self.attention_dropout)
+        return DropoutRates(*(self.dropout if rate is None else rate for rate in rates))
+
+    @property
+    def memory_bound(self) -> float:
+        """What no element of the encoder's output can exceed: a recurrent layer gives at most 1, residual ones add."""
+        return float(self.encoder_layers) if self.encoder_residual else 1.0
 
     @property
     def key_dim(self) -> int:
@@ -112,7 +142,15 @@ class TrainConfig(StrictModel):
             (Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, without restarts).
         final_learning_rate_factor: where the decay ends, as a fraction of `learning_rate`.
         label_smoothing: probability mass spread over the vocabulary (Szegedy et al. 2016, arXiv:1512.00567, section 7).
+        average_decay: what an exponential moving average of the weights keeps of itself at every step; dev judges, and
+            the run keeps, the averaged weights. 0 means no average (Polyak & Juditsky 1992; Tarvainen & Valpola 2017,
+            arXiv:1703.01780, for the exponential form).
         clip_norm: gradients are scaled down to this global norm.
+        alignment_weight: of the loss that draws the primary mechanism's attention to given word alignments (`train
+            --alignments`), beside a weight of 1 for the words' own loss; 0 leaves attention to itself.
+        alignment_final_weight_factor: where that weight ends, as a fraction of it, on a straight line over all epochs.
+        alignment_row_offset: whose attention counts as that of a token: 0 the step that predicts it, 1 the next
+            step, which reads it.
         patience: epochs without a better dev loss before training stops.
         checkpoint_every_steps: steps between checkpoints inside an epoch, and between points of the training curve.
         tokenizer_vocabulary_size: pieces of the SentencePiece model if one has to be trained.
@@ -127,7 +165,11 @@ class TrainConfig(StrictModel):
     warmup_steps: int = Field(default=500, ge=0)
     final_learning_rate_factor: float = Field(default=0.05, ge=0, le=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    average_decay: float = Field(default=0.0, ge=0, lt=1)
     clip_norm: float = Field(default=1.0, gt=0)
+    alignment_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    alignment_final_weight_factor: float = Field(default=1.0, ge=0, le=1)
+    alignment_row_offset: Literal[0, 1] = 0
     patience: int = Field(default=3, ge=1)
     checkpoint_every_steps: int = Field(default=200, ge=1)
     tokenizer_vocabulary_size: int = Field(default=5000, ge=16)

@@ -44,6 +44,7 @@ class CorpusFormat:
         source_language: code that a TMX unit's source variant has or starts with (`en` finds `en-US`).
         target_language: likewise for the target.
         max_characters: longest side that is taken, in code points.
+        swapped: whether the first column of a TSV, or the first of two files, is the target.
 
     Raises:
         DataError: there are fewer than two columns.
@@ -53,6 +54,7 @@ class CorpusFormat:
     source_language: str = ""
     target_language: str = ""
     max_characters: int = 2000
+    swapped: bool = False
 
     def __post_init__(self) -> None:
         if self.columns < 2:
@@ -76,6 +78,11 @@ class Corpus:
     lines: list[int] = field(default_factory=list)
     rejected: dict[str, list[int]] = field(default_factory=dict)
     line_name: str = "line"
+
+    @property
+    def line_count(self) -> int:
+        """How many lines there were, those left out included."""
+        return len(self.lines) + sum(len(lines) for lines in self.rejected.values())
 
     def reject(self, problem: str, line: int) -> None:
         """Records a line that is left out."""
@@ -102,13 +109,16 @@ def read_pairs(
     """Reads one TSV file, one TMX file (by its suffix), or two parallel text files.
 
     Args:
-        paths: one path, or the source's and the target's path.
+        paths: one path, or the source's and the target's path (the other way round where the format is swapped).
         corpus_format: columns, languages and limits.
         show_progress: draw a progress bar.
 
     Raises:
-        DataError: a file cannot be read, the parallel files differ in length, the TMX is malformed, or no pair is left.
+        DataError: a file cannot be read, the parallel files differ in length, the TMX is malformed or
+            swapped, or no pair is left.
     """
+    if corpus_format.swapped and _is_tmx(paths):
+        raise DataError(f"{paths[0]}: TMX names its languages, so there is nothing to swap; leave --swap out")
     corpus = Corpus(" + ".join(str(path) for path in paths), line_name="unit" if _is_tmx(paths) else "line")
     items = tqdm(
         _read_items(paths, corpus_format),
@@ -121,7 +131,7 @@ def read_pairs(
         if isinstance(pair, BadLine):
             corpus.reject(pair.problem, line)
         else:
-            corpus.pairs.append(pair)
+            corpus.pairs.append(SentencePair(pair.target, pair.source) if corpus_format.swapped else pair)
             corpus.lines.append(line)
     if not corpus.pairs:
         problems = [problem.strip() for problem in describe_rejected(corpus.rejected, corpus.line_name)]
@@ -153,7 +163,7 @@ def _check(pair: SentencePair, max_characters: int) -> SentencePair | BadLine:
     return SentencePair(source, target)
 
 
-def _read_lines(path: Path) -> Iterator[bytes]:
+def read_lines(path: Path) -> Iterator[bytes]:
     """Yields lines without their end (a line feed, with or without a carriage return before it)."""
     try:
         with path.open("rb") as file:
@@ -164,7 +174,7 @@ def _read_lines(path: Path) -> Iterator[bytes]:
 
 
 def _read_tsv(path: Path, corpus_format: CorpusFormat) -> Iterator[SentencePair | BadLine]:
-    for line in _read_lines(path):
+    for line in read_lines(path):
         try:
             cells = line.decode("utf-8").split("\t")
         except UnicodeDecodeError:
@@ -176,7 +186,7 @@ def _read_tsv(path: Path, corpus_format: CorpusFormat) -> Iterator[SentencePair 
 
 def _read_parallel(source_path: Path, target_path: Path) -> Iterator[SentencePair | BadLine]:
     try:
-        for source, target in zip(_read_lines(source_path), _read_lines(target_path), strict=True):
+        for source, target in zip(read_lines(source_path), read_lines(target_path), strict=True):
             try:
                 yield SentencePair(source.decode("utf-8"), target.decode("utf-8"))
             except UnicodeDecodeError:

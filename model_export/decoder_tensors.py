@@ -57,15 +57,15 @@ class DecoderTensors:
         """Absolute bounds of the arrays.
 
         A GRU's state is an average of earlier states and tanh outputs, an LSTM's output a product of a sigmoid and a
-        tanh, the attention vector a tanh; alignments are shares, if this package computes them. An LSTM's cell state
-        has no bound, nor have keys.
+        tanh, the attention vector a tanh; memory values are outputs of such layers, or sums of them; alignments are
+        shares, if this package computes them. An LSTM's cell state has no bound, nor have keys.
         """
         bounded = [name for name in self.state_names if not name.startswith("cell")]
         if self._proven:
             bounded.append(ATTENTION_OUTPUT)
         else:
             bounded = [name for name in bounded if name not in self._alignment_names]
-        return {VALUES: 1.0, **dict.fromkeys(bounded, 1.0)}
+        return {VALUES: self._config.memory_bound, **dict.fromkeys(bounded, 1.0)}
 
     def flatten_memories(self, memories: Sequence[Memory]) -> list[Any]:
         """The arrays of `memory_names`."""

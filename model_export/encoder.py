@@ -24,15 +24,27 @@ def run_recurrent_layer(layer: keras.layers.Layer, inputs: Any, mask: Any) -> An
 class Encoder(keras.layers.Layer):
     """Stacked recurrent layers over embedded source tokens.
 
+    With `encoder_residual` each layer above the first computes `h + layer(norm(h))` from the outputs h below it: layer
+    normalisation stands before the recurrent layer, so that the sum stays bounded by the number of layers, from which
+    8-bit scales follow. Source: He et al. 2016 (arXiv:1603.05027), section 3; Ba et al. 2016 (arXiv:1607.06450),
+    equation 3; Xiong et al. 2020 (arXiv:2002.04745), figure 1b, for the place of the normalisation.
+
     Args:
-        config: the architecture; uses cell, units, encoder_layers, bidirectional, embedding_dim and dropout.
+        config: the architecture; uses cell, units, encoder_layers, encoder_residual, bidirectional, embedding_dim and
+            the dropout rates.
     """
 
     def __init__(self, config: ModelConfig, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config = config
-        self.dropout = keras.layers.Dropout(config.dropout)
+        rates = config.dropout_rates
+        self.dropout = keras.layers.Dropout(rates.encoder)
+        # One layer where the rates are one, with one random generator: checkpoints hold the generators.
+        shared = rates.embedding == rates.encoder
+        self.embedding_dropout = self.dropout if shared else keras.layers.Dropout(rates.embedding)
         self.recurrent_layers = [self._recurrent_layer(index) for index in range(config.encoder_layers)]
+        count = config.encoder_layers - 1 if config.encoder_residual else 0
+        self.norms = [keras.layers.LayerNormalization(name=f"norm_{index + 1}") for index in range(count)]
 
     def _recurrent_layer(self, index: int) -> keras.layers.Layer:
         directions = 2 if self.config.bidirectional else 1
@@ -47,6 +59,8 @@ class Encoder(keras.layers.Layer):
         for layer in self.recurrent_layers:
             layer.build((None, None, depth))
             depth = self.config.units
+        for norm in self.norms:
+            norm.build((None, None, depth))
         self.built = True
 
     def call(
@@ -68,8 +82,10 @@ class Encoder(keras.layers.Layer):
             (batch, source_len, units) float32, zero at padding.
         """
         keep = ops.cast(mask, embedded.dtype)[:, :, None]
-        outputs = self.dropout(embedded, training=training)
-        for layer in self.recurrent_layers:
-            outputs = run_recurrent(layer, outputs, mask) * keep
-            outputs = self.dropout(outputs, training=training)
+        outputs = self.embedding_dropout(embedded, training=training)
+        for index, layer in enumerate(self.recurrent_layers):
+            residual = self.norms and index > 0
+            inputs = self.norms[index - 1](outputs) if residual else outputs
+            read = self.dropout(run_recurrent(layer, inputs, mask) * keep, training=training)
+            outputs = (outputs + read) * keep if residual else read  # masked: the export knows the bound of its mean so
         return outputs

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from model_export.bundle_writer import record_scores
-from model_export.corpus_readers import Corpus, read_pairs
+from model_export.corpus_readers import Corpus, CorpusFormat, read_pairs
 from model_export.errors import ConfigError
 from model_export.evaluation import (
     EvaluatedModel,
@@ -47,7 +47,8 @@ def run_evaluation(arguments: Namespace) -> None:
         ConfigError: options that need another one, or exclude it.
     """
     _check(arguments)
-    corpus = read_pairs([arguments.test], show_progress=False) if arguments.test else None
+    corpus_format = CorpusFormat(swapped=arguments.swap)
+    corpus = read_pairs([arguments.test], corpus_format, show_progress=False) if arguments.test else None
     gold = read_gold(arguments.gold, arguments.part) if arguments.gold else None
     model = load_bundle(arguments.bundle, arguments.precision) if arguments.bundle else load_run(arguments.run)
     report = _Report({"precision": model.precision})
@@ -72,7 +73,6 @@ def _check(arguments: Namespace) -> None:
         ("--test", True, arguments.test or arguments.gold, "there is nothing to measure without it or --gold"),
         ("--translations", arguments.translations, arguments.test, "needs --test"),
         ("--part", arguments.part, arguments.gold, "needs --gold"),
-        ("--swap", arguments.swap, arguments.gold, "needs --gold"),
         ("--reverse-bundle", arguments.reverse_bundle, arguments.gold, "needs --gold"),
         ("--tune-threshold", arguments.tune_threshold, arguments.gold, "needs --gold"),
         (
@@ -125,7 +125,8 @@ def _translation_score(metric: Metric, arguments: Namespace, precision: str) -> 
     command = _command(
         arguments,
         precision,
-        f"--beam-size {arguments.beam_size} --length-penalty {arguments.length_penalty} --test {arguments.test.name}",
+        f"--beam-size {arguments.beam_size} --length-penalty {arguments.length_penalty} --test {arguments.test.name}"
+        f"{' --swap' if arguments.swap else ''}",
     )
     return Score(
         metric=metric.name,

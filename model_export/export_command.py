@@ -14,7 +14,9 @@ def run_export(arguments: Namespace) -> None:
     """Exports as the command line says, and prints what the bundle holds."""
     run = RunDirectory(arguments.run)
     facts = run.read_data_facts()
-    corpus_format = CorpusFormat(source_language=facts.source_language, target_language=facts.target_language)
+    corpus_format = CorpusFormat(
+        source_language=facts.source_language, target_language=facts.target_language, swapped=arguments.swap
+    )
     dev = read_pairs(arguments.dev, corpus_format, show_progress=False)
     print(dev.report())
     name = arguments.name or arguments.output.resolve().name

@@ -28,12 +28,19 @@ LOG_DIRECTORY = "logs"
 
 
 class DataFacts(StrictModel):
-    """What a run was started on: languages, and how many sentence pairs were read."""
+    """What a run was started on: languages, how many sentence pairs were read and how, and their word alignments.
+
+    Attributes:
+        swapped: whether the files' first column is the target.
+        alignments_sha256: of the word alignments; None without.
+    """
 
     source_language: LanguageCode
     target_language: LanguageCode
     train_pairs: int = Field(ge=0)
     dev_pairs: int = Field(ge=0)
+    swapped: bool = False
+    alignments_sha256: str | None = None
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,10 @@ class Seq2Seq(keras.Model):
             self.target_embedding = self.add_weight(name="target_embedding", shape=shape, initializer=initializer)
             self.output_kernel = self.add_weight(name="output_kernel", shape=output_shape, initializer=initializer)
         self.output_bias = self.add_weight(name="output_bias", shape=(config.vocabulary_size,), initializer="zeros")
-        self.dropout = keras.layers.Dropout(config.dropout)
+        rates = config.dropout_rates
+        self.dropout = keras.layers.Dropout(rates.attention)
+        shared = rates.embedding == rates.attention  # see the encoder
+        self.embedding_dropout = self.dropout if shared else keras.layers.Dropout(rates.embedding)
         self.encoder = Encoder(config, name="encoder")
         self.decoder = Decoder(config, name="decoder")
         self.encoder.build()
@@ -96,7 +99,16 @@ class Seq2Seq(keras.Model):
         Returns:
             Logits (batch, target_len, vocabulary) float32.
         """
+        return self.predict_next(inputs, training=training)[0]
+
+    def predict_next(self, inputs: dict[str, Any], training: bool = False) -> tuple[Any, tuple[Any, ...]]:
+        """Predicts as `call` does, and says where attention was.
+
+        Returns:
+            Logits (batch, target_len, vocabulary) float32, and per attention mechanism (batch, target_len, source_len)
+            float32, its weights at the step that predicts the token.
+        """
         memories, state = self.encode(inputs["source_ids"], inputs["source_lengths"], training=training)
-        embedded = self.dropout(self.embed_target(inputs["target_inputs"]), training=training)
+        embedded = self.embedding_dropout(self.embed_target(inputs["target_inputs"]), training=training)
         states = self.decoder(embedded, state, memories, training=training)
-        return self.project_output(self.dropout(states.attention, training=training))
+        return self.project_output(self.dropout(states.attention, training=training)), states.alignments

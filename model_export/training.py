@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,10 +19,17 @@ from model_export.batching import Batch
 from model_export.checkpoint import load_variables, save_variables
 from model_export.config import TrainConfig
 from model_export.errors import CheckpointError, TrainingError
+from model_export.guided_alignment import (
+    AlignmentCrossEntropy,
+    GuidedSeq2Seq,
+    alignment_row_weights,
+    alignment_weight,
+)
 from model_export.losses import LabelSmoothedCrossEntropy, negative_log_likelihood
 from model_export.run_directory import CHECKPOINT_FILE, LOG_DIRECTORY, WEIGHTS_FILE
 from model_export.seq2seq import Seq2Seq
 from model_export.tokenizer_training import SPECIAL_IDS
+from model_export.training_progress import Progress, TokenMean
 
 PADDING_ID = SPECIAL_IDS[0]
 ADAM_BETA_2 = 0.98  # Vaswani et al. 2017 (arXiv:1706.03762), section 5.3
@@ -36,52 +43,13 @@ class BatchSource(Protocol):
     def epoch(self, number: int) -> Iterable[Batch]: ...
 
 
-@dataclass
-class Progress:
-    """How far training has come.
-
-    Attributes:
-        epoch: the epoch in progress, from 0.
-        step_in_epoch: batches of it already used.
-        step: batches used altogether.
-        best_dev_loss: lowest negative log-likelihood per token on dev so far, in nats.
-        epochs_since_best: epochs ended since then.
-        history: one entry per ended epoch.
-    """
-
-    epoch: int = 0
-    step_in_epoch: int = 0
-    step: int = 0
-    best_dev_loss: float = float("inf")
-    epochs_since_best: int = 0
-    history: list[dict[str, float]] = field(default_factory=list)
-
-
-@dataclass
-class TokenMean:
-    """Mean over the target tokens of many batches; Keras starts its metrics anew with every batch it is handed."""
-
-    total: float = 0.0
-    tokens: float = 0.0
-
-    def add(self, mean: float, weights: np.ndarray) -> None:
-        """Adds a batch: the mean over its tokens, and their weights (batch, target_len), 0 at padding."""
-        self.total += mean * float(weights.sum())
-        self.tokens += float(weights.sum())
-
-    @property
-    def value(self) -> float:
-        """The mean, NaN without a token."""
-        return self.total / self.tokens if self.tokens else float("nan")
-
-
 class Trainer:
     """Trains one model into one directory.
 
     Args:
         model: with fresh weights.
         config: how to train.
-        train_batches: in an order that depends on the epoch.
+        train_batches: in an order that depends on the epoch; with alignments if their loss has a weight.
         dev_batches: to judge by; their order does not matter.
         directory: receives checkpoint, best weights and TensorBoard logs.
     """
@@ -100,17 +68,31 @@ class Trainer:
     def _compile(self) -> None:
         schedule = learning_rate_schedule(self.config, len(self.train_batches))
         optimizer = keras.optimizers.Adam(
-            schedule, beta_2=ADAM_BETA_2, global_clipnorm=self.config.clip_norm, name="adam"
+            schedule,
+            beta_2=ADAM_BETA_2,
+            global_clipnorm=self.config.clip_norm,
+            use_ema=self.config.average_decay > 0,
+            ema_momentum=self.config.average_decay,
+            name="adam",
         )
         optimizer.build(self.model.trainable_variables)
         nll = keras.metrics.MeanMetricWrapper(negative_log_likelihood, name="nll")
-        self.model.compile(
-            optimizer=optimizer, loss=LabelSmoothedCrossEntropy(self.config.label_smoothing), weighted_metrics=[nll]
-        )
+        loss = LabelSmoothedCrossEntropy(self.config.label_smoothing)
+        if self._guided:
+            losses = {"logits": loss, "alignments": AlignmentCrossEntropy()}
+            self._learner = GuidedSeq2Seq(self.model)
+            self._learner.compile(optimizer=optimizer, loss=losses, weighted_metrics={"logits": [nll]})
+        else:
+            self._learner = self.model
+            self._learner.compile(optimizer=optimizer, loss=loss, weighted_metrics=[nll])
+
+    @property
+    def _guided(self) -> bool:
+        return self.config.alignment_weight > 0
 
     @property
     def _variables(self) -> list[Any]:
-        return [*self.model.persistent_variables, *self.model.optimizer.variables]
+        return [*self.model.persistent_variables, *self._learner.optimizer.variables]
 
     def resume(self) -> None:
         """Goes back to the last checkpoint in the directory.
@@ -139,7 +121,7 @@ class Trainer:
         with closing(Writer(str(self.directory / LOG_DIRECTORY))) as writer:
             while not self.finished:
                 train_loss = self._train_epoch(writer)
-                self._end_epoch(train_loss, self.evaluate(), writer)
+                self._end_epoch(train_loss, writer)
         return self.progress
 
     def _train_epoch(self, writer: Writer) -> float:
@@ -154,19 +136,69 @@ class Trainer:
             unit="batch",
         )
         for batch in bar:
-            inputs, labels, weights = teacher_forcing(batch)
-            logs = self.model.train_on_batch(inputs, labels, sample_weight=weights, return_dict=True)
-            loss.add(float(logs["nll"]), weights)
+            losses, weights = self._run_batch(batch, training=True)
+            loss.add(losses["nll"], weights)
             progress.step += 1
             progress.step_in_epoch += 1
-            bar.set_postfix(nll=f"{logs['nll']:.3f}")
+            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
             if progress.step % self.config.checkpoint_every_steps == 0:
-                _check_loss(logs["nll"])
-                writer.add_scalar("train/nll", float(logs["nll"]), progress.step)
+                _check_loss(sum(losses.values()))
+                for name, value in losses.items():
+                    writer.add_scalar(f"train/{name}", value, progress.step)
                 self._save_checkpoint()
         return loss.value
 
-    def _end_epoch(self, train_loss: float, dev_loss: float, writer: Writer) -> None:
+    def _run_batch(self, batch: Batch, training: bool) -> tuple[dict[str, float], np.ndarray]:
+        """Trains on one batch, or only judges it.
+
+        Returns:
+            The batch's `nll` and, in guided training, `alignment_loss` (its weight not counted), both means in nats;
+            and the weights (batch, target_len) of the target tokens.
+        """
+        inputs, labels, weights = teacher_forcing(batch)
+        run = self._learner.train_on_batch if training else self._learner.test_on_batch
+        if not self._guided:
+            logs = run(inputs, labels, sample_weight=weights, return_dict=True)
+            return {"nll": float(logs["nll"])}, weights
+        factor = self._alignment_weight if training else 0.0
+        alignments = batch.alignments
+        if alignments is None:
+            alignments = np.zeros((*labels.shape, batch.source_ids.shape[1]), dtype=np.float32)
+        logs = run(
+            inputs,
+            {"logits": labels, "alignments": alignments},
+            sample_weight={"logits": weights, "alignments": alignment_row_weights(alignments, factor)},
+            return_dict=True,
+        )
+        losses = {"nll": float(logs["logits_nll"])}
+        return losses | ({"alignment_loss": float(logs["alignments_loss"]) / factor} if factor else {}), weights
+
+    @property
+    def _alignment_weight(self) -> float:
+        return alignment_weight(self.config, self.progress.step, self.config.epochs * len(self.train_batches))
+
+    def _end_epoch(self, train_loss: float, writer: Writer) -> None:
+        """Judges the weights, or their average, on dev, and keeps them if they are the best so far."""
+        with self._averaged_weights():
+            dev_loss = self.evaluate()
+            self._record_epoch(train_loss, dev_loss, writer)
+        self._save_checkpoint()
+        tqdm.write(f"epoch {self.progress.epoch}: train nll {train_loss:.4f}, dev nll {dev_loss:.4f} per token")
+
+    @contextmanager
+    def _averaged_weights(self) -> Iterator[None]:
+        """Puts the weights' average in their place for a while, if there is one."""
+        variables = self.model.trainable_variables
+        weights = [np.copy(np.asarray(variable)) for variable in variables] if self.config.average_decay else []
+        if weights:
+            self._learner.optimizer.finalize_variable_values(variables)
+        try:
+            yield
+        finally:
+            for variable, weight in zip(variables, weights, strict=False):  # none are kept where there is no average
+                variable.assign(weight)
+
+    def _record_epoch(self, train_loss: float, dev_loss: float, writer: Writer) -> None:
         _check_loss(dev_loss)
         progress = self.progress
         progress.epoch += 1
@@ -179,8 +211,6 @@ class Trainer:
             progress.best_dev_loss = dev_loss
             progress.epochs_since_best = 0
             save_variables(self.directory / WEIGHTS_FILE, self.model.persistent_variables, asdict(progress))
-        self._save_checkpoint()
-        tqdm.write(f"epoch {progress.epoch}: train nll {train_loss:.4f}, dev nll {dev_loss:.4f} per token")
 
     def _save_checkpoint(self) -> None:
         save_variables(self.directory / CHECKPOINT_FILE, self._variables, asdict(self.progress))
@@ -190,9 +220,8 @@ class Trainer:
         loss = TokenMean()
         batches = self.dev_batches.epoch(0)
         for batch in tqdm(batches, desc="dev", total=len(self.dev_batches), unit="batch", leave=False):
-            inputs, labels, weights = teacher_forcing(batch)
-            logs = self.model.test_on_batch(inputs, labels, sample_weight=weights, return_dict=True)
-            loss.add(float(logs["nll"]), weights)
+            losses, weights = self._run_batch(batch, training=False)
+            loss.add(losses["nll"], weights)
         return loss.value
 
 

@@ -19,8 +19,10 @@ from model_export.run_directory import CONFIG_FILE, DATA_FILE, DataFacts, RunDir
 from model_export.seq2seq import Seq2Seq
 from model_export.tokenizer_training import SPECIAL_IDS, train_tokenizer
 from model_export.training import Trainer
+from model_export.word_alignments import WordAlignments, read_alignments
 from service.bundle.manifest import LanguageCode
 from service.bundle.tokenizer import Tokenizer
+from service.domain import IntArray
 
 
 def run_training(arguments: Namespace) -> None:
@@ -35,19 +37,37 @@ def run_training(arguments: Namespace) -> None:
     tokenizer = _read_tokenizer(arguments.tokenizer)
     if arguments.resume:
         _check_same_settings(run, config, tokenizer)
+    _check_guidance(config.training, arguments.alignments)
     corpora = {name: _read(getattr(arguments, name), arguments) for name in ("train", "dev")}
+    alignments = _read_alignments(arguments, corpora["train"])
     facts = DataFacts(
         source_language=arguments.source_language,
         target_language=arguments.target_language,
         train_pairs=len(corpora["train"].pairs),
         dev_pairs=len(corpora["dev"].pairs),
+        swapped=arguments.swap,
+        alignments_sha256=alignments.sha256 if alignments else None,
     )
     if arguments.resume:
         _check_same_data(run, facts)
     else:
         run.claim(facts)
         _create_run(run, config, tokenizer, corpora["train"])
-    _train(run, corpora, arguments.resume)
+    _train(run, corpora, alignments, arguments.resume)
+
+
+def _check_guidance(config: TrainConfig, alignments: list[Path] | None) -> None:
+    """Refuses alignments that would do nothing, and guidance by nothing."""
+    if alignments and not config.alignment_weight:
+        raise ConfigError("--alignments: training.alignment_weight is 0, so they would be ignored; set it, say to 0.1")
+    if config.alignment_weight and not alignments:
+        raise ConfigError(
+            f"training.alignment_weight: is {config.alignment_weight}, so word alignments are needed; add --alignments"
+        )
+
+
+def _read_alignments(arguments: Namespace, train: Corpus) -> WordAlignments | None:
+    return read_alignments(arguments.alignments, train, arguments.swap) if arguments.alignments else None
 
 
 def _check_language(option: str, code: str) -> None:
@@ -123,7 +143,12 @@ def _check_same_settings(run: RunDirectory, wanted: ExperimentConfig, tokenizer:
 
 
 def _check_same_data(run: RunDirectory, facts: DataFacts) -> None:
-    if facts != run.read_data_facts():
+    known = run.read_data_facts()
+    if facts.swapped != known.swapped:
+        raise ConfigError(f"--resume: the run was started with{'' if known.swapped else 'out'} --swap")
+    if facts.alignments_sha256 != known.alignments_sha256:
+        raise ConfigError(f"--resume: --alignments must be those that the run in {run.path} was started with")
+    if facts != known:
         raise ConfigError(f"--resume: languages and numbers of pairs must be those in {run.path / DATA_FILE}")
 
 
@@ -139,7 +164,9 @@ def _fill_in_vocabulary(config: ExperimentConfig, tokenizer: Tokenizer) -> Exper
 
 
 def _read(paths: list[Path], arguments: Namespace) -> Corpus:
-    corpus_format = CorpusFormat(source_language=arguments.source_language, target_language=arguments.target_language)
+    corpus_format = CorpusFormat(
+        source_language=arguments.source_language, target_language=arguments.target_language, swapped=arguments.swap
+    )
     corpus = read_pairs(paths, corpus_format, show_progress=True)
     print(corpus.report())
     return corpus
@@ -158,10 +185,11 @@ def _create_run(run: RunDirectory, config: ExperimentConfig, model: bytes | None
     run.create(_fill_in_vocabulary(config, Tokenizer.from_bytes(model)), model)
 
 
-def _train(run: RunDirectory, corpora: dict[str, Corpus], resume: bool) -> None:
+def _train(run: RunDirectory, corpora: dict[str, Corpus], alignments: WordAlignments | None, resume: bool) -> None:
     """Trains from the start, or from the last checkpoint if there is one already."""
     config, tokenizer = run.read_config(), run.read_tokenizer()
-    encoded = {name: _encode(corpus, tokenizer, config) for name, corpus in corpora.items()}
+    links = {"train": alignments.links} if alignments else {}
+    encoded = {name: _encode(corpus, tokenizer, config, links.get(name)) for name, corpus in corpora.items()}
     trainer = _make_trainer(run, config, encoded)
     if resume and run.has_checkpoint:
         trainer.resume()
@@ -172,8 +200,10 @@ def _train(run: RunDirectory, corpora: dict[str, Corpus], resume: bool) -> None:
     print(f"best dev loss {progress.best_dev_loss:.4f} nats per token; weights in {run.path}")
 
 
-def _encode(corpus: Corpus, tokenizer: Tokenizer, config: ExperimentConfig) -> EncodedPairs:
-    encoded = encode_pairs(corpus, tokenizer, config.training.max_tokens, show_progress=True)
+def _encode(
+    corpus: Corpus, tokenizer: Tokenizer, config: ExperimentConfig, links: list[IntArray] | None
+) -> EncodedPairs:
+    encoded = encode_pairs(corpus, tokenizer, config.training.max_tokens, links, show_progress=True)
     print(encoded.report())
     return encoded
 
@@ -182,7 +212,8 @@ def _make_trainer(run: RunDirectory, config: ExperimentConfig, encoded: dict[str
     training = config.training
     keras.utils.set_random_seed(training.seed)
     batches = {
-        name: BucketedBatches(pairs, training.tokens_per_batch, training.seed) for name, pairs in encoded.items()
+        name: BucketedBatches(pairs, training.tokens_per_batch, training.seed, training.alignment_row_offset)
+        for name, pairs in encoded.items()
     }
     model = Seq2Seq(config.model)
     train = batches["train"]

@@ -1,6 +1,7 @@
 """Trains twice as one process: once to the end, once until it is interrupted in the middle of an epoch.
 
-Run with the directory that holds the files; the runs come to lie there as `whole` and `interrupted`.
+Run with the directory that holds the files, and further options of `train`; the runs come to lie there as `whole`
+and `interrupted`.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ def interrupt_training() -> None:
 
 
 if __name__ == "__main__":
-    directory = Path(sys.argv[1])
-    if main([*training_arguments(directory, "whole"), "--deterministic"]) != 0:
+    directory, options = Path(sys.argv[1]), sys.argv[2:]
+    if main([*training_arguments(directory, "whole"), *options, "--deterministic"]) != 0:
         sys.exit("the whole run failed")
     interrupt_training()
-    if main([*training_arguments(directory, "interrupted"), "--deterministic"]) != INTERRUPTED_EXIT_CODE:
+    if main([*training_arguments(directory, "interrupted"), *options, "--deterministic"]) != INTERRUPTED_EXIT_CODE:
         sys.exit("the other run was not interrupted")

@@ -14,7 +14,7 @@ from model_export.splitting import assign_part
 from tests.reversing_task import random_sentences, write_pairs
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("train", "evaluate", "export", "split")
+COMMANDS = ("train", "evaluate", "export", "split", "words")
 
 
 def fail(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
@@ -58,7 +58,7 @@ def test_help_needs_none_of_the_big_packages() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.splitlines()[-1] == "[]"
-    assert [f"usage: interlinear-export {command} " in done.stdout for command in COMMANDS] == [True] * 4
+    assert [f"usage: interlinear-export {command} " in done.stdout for command in COMMANDS] == [True] * len(COMMANDS)
 
 
 def test_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:

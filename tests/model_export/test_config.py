@@ -88,6 +88,7 @@ def test_an_empty_file_means_the_defaults(tmp_path: Path, name: str) -> None:
         ("model: {attention: [luong, {name: bahdanau_monotonic, mode: soft}]}", "model.attention.1.mode"),
         ("model: {attention: []}", "model.attention"),
         ("model: {dropout: 1.0}", "model.dropout"),
+        ("model: {encoder_residual: true}", "model"),
         ("parity: {int8_min_identical: 90}", "parity.int8_min_identical"),
         ("trainin: {epochs: 3}", "trainin"),
         ("model: [gru]", "model"),

@@ -55,6 +55,12 @@ def test_what_is_bounded_by_construction_has_its_bound() -> None:
     )
 
 
+def test_residual_layers_add_their_bounds() -> None:
+    found = tensors({"encoder_layers": 3, "encoder_residual": True})
+    assert found.bounds["memory_values"] == 3.0
+    assert found.bounds["hidden_0"] == 1.0
+
+
 def test_nothing_is_taken_for_granted_of_a_layer_of_ones_own() -> None:
     found = tensors({"attention": ["tests.user_attention:CosineAttention", "luong_monotonic"]})
     assert found.bounds.keys() == {"memory_values", "hidden_0", "attention_vector"}

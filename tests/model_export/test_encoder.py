@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -21,9 +23,8 @@ SHAPES = [("gru", True), ("gru", False), ("lstm", True), ("lstm", False)]
 EMBEDDED = random_array(3, 5, 5)
 
 
-def make_encoder(cell: str = "gru", bidirectional: bool = True, layers: int = 2, dropout: float = 0.0) -> Encoder:
-    config = tiny_config(cell=cell, bidirectional=bidirectional, encoder_layers=layers, dropout=dropout)
-    encoder = Encoder(config)
+def make_encoder(cell: str = "gru", bidirectional: bool = True, layers: int = 2, **changes: Any) -> Encoder:
+    encoder = Encoder(tiny_config(cell=cell, bidirectional=bidirectional, encoder_layers=layers, **changes))
     encoder.build()
     randomize(encoder.trainable_variables)
     return encoder
@@ -33,9 +34,10 @@ def encode(encoder: Encoder, embedded: FloatArray, mask: np.ndarray, training: b
     return as_numpy(encoder(embedded, mask, training=training))
 
 
+@pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize(("cell", "bidirectional"), SHAPES)
-def test_padding_changes_nothing_and_stays_zero(cell: str, bidirectional: bool) -> None:
-    encoder = make_encoder(cell, bidirectional)
+def test_padding_changes_nothing_and_stays_zero(cell: str, bidirectional: bool, residual: bool) -> None:
+    encoder = make_encoder(cell, bidirectional, encoder_residual=residual)
     batched = encode(encoder, EMBEDDED, SOURCE_MASK)
     assert batched.shape == (3, 5, 6)
     assert (batched[~SOURCE_MASK] == 0).all()
@@ -62,6 +64,23 @@ def test_layers_are_stacked() -> None:
     np.testing.assert_allclose(encode(encoder, EMBEDDED, SOURCE_MASK), second, atol=1e-6)
 
 
+def test_residual_layers_add_to_what_they_read_normalised() -> None:
+    encoder = make_encoder(layers=2, encoder_residual=True)
+    first = as_numpy(encoder.recurrent_layers[0](EMBEDDED, mask=SOURCE_MASK)) * SOURCE_MASK[:, :, None]
+    (gain, bias) = (as_numpy(variable) for variable in encoder.norms[0].trainable_variables)
+    centred = first - first.mean(axis=-1, keepdims=True)
+    normalised = gain * centred / np.sqrt(first.var(axis=-1, keepdims=True) + 1e-3) + bias
+    second = as_numpy(encoder.recurrent_layers[1](normalised, mask=SOURCE_MASK)) * SOURCE_MASK[:, :, None]
+    np.testing.assert_allclose(encode(encoder, EMBEDDED, SOURCE_MASK), first + second, atol=1e-6)
+
+
+def test_the_memory_stays_within_its_bound() -> None:
+    encoder = make_encoder(layers=3, encoder_residual=True)
+    randomize(encoder.trainable_variables, scale=30.0)  # saturates every gate
+    largest = np.abs(encode(encoder, EMBEDDED, SOURCE_MASK)).max()
+    assert 1.5 < largest <= encoder.config.memory_bound == 3.0
+
+
 def test_dropout_acts_in_training_only() -> None:
     encoder = make_encoder(dropout=0.5)
     undisturbed = encode(make_encoder(dropout=0.0), EMBEDDED, SOURCE_MASK)
@@ -69,3 +88,14 @@ def test_dropout_acts_in_training_only() -> None:
     once, again = (encode(encoder, EMBEDDED, SOURCE_MASK, training=True) for _ in range(2))
     assert np.abs(once - undisturbed).max() > 0.01
     assert np.abs(once - again).max() > 0.01
+
+
+def test_embeddings_and_outputs_have_rates_of_their_own() -> None:
+    undisturbed = encode(make_encoder(layers=1), EMBEDDED, SOURCE_MASK)
+    at_outputs = encode(make_encoder(layers=1, encoder_dropout=0.5), EMBEDDED, SOURCE_MASK, training=True)
+    kept = at_outputs != 0
+    assert 0.2 < kept[SOURCE_MASK].mean() < 0.8
+    np.testing.assert_allclose(at_outputs[kept], 2 * undisturbed[kept], rtol=1e-5)
+    at_embeddings = encode(make_encoder(layers=1, embedding_dropout=0.5), EMBEDDED, SOURCE_MASK, training=True)
+    assert (at_embeddings[SOURCE_MASK] != 0).all()
+    assert np.abs(at_embeddings - undisturbed).max() > 0.01

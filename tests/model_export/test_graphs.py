@@ -34,6 +34,7 @@ ARCHITECTURES = {
     "gru-monotonic": tiny_config(cell="gru", attention="bahdanau_monotonic"),
     "lstm-recursive": tiny_config(cell="lstm", attention={"name": "luong_monotonic", "mode": "recursive"}),
     "gru-keras": tiny_config(cell="gru", attention={"name": "keras_attention", "use_scale": True}),
+    "gru-residual": tiny_config(cell="gru", encoder_layers=3, encoder_residual=True),
     "gru-user": tiny_config(cell="gru", attention="tests.user_attention:CosineAttention"),
     "lstm-several": tiny_config(cell="lstm", attention=["luong", "keras_additive_attention", "luong_monotonic"]),
 }

@@ -145,3 +145,24 @@ def test_another_keras_backend_computes_and_trains_the_same(tmp_path: Path, monk
         np.testing.assert_allclose(found["logits"], expected["logits"], atol=1e-5)
         np.testing.assert_allclose(found["losses"], expected["losses"], rtol=1e-4)
     assert expected["losses"][-1] < expected["losses"][0]
+
+
+def test_dropout_of_one_rate_has_one_generator_in_encoder_and_decoder_each() -> None:
+    """Checkpoints of models with one rate for everything hold these and the generators of the recurrent layers."""
+
+    def generators(**changes: Any) -> int:
+        variables = Seq2Seq(tiny_config(**changes)).persistent_variables
+        return sum("seed" in variable.path for variable in variables)
+
+    none = generators(dropout=0.0)
+    assert generators(dropout=0.2) == none + 2
+    assert generators(dropout=0.1, embedding_dropout=0.2) == none + 4
+
+
+@pytest.mark.parametrize("place", ["embedding_dropout", "attention_dropout"])
+def test_dropout_acts_at_each_place_of_the_decoder(place: str) -> None:
+    model = tiny_model(tiny_config(**{place: 0.5}))
+    inputs = {"source_ids": SOURCE_IDS, "source_lengths": SOURCE_LENGTHS, "target_inputs": TARGET_INPUTS}
+    undisturbed = as_numpy(model(inputs))
+    assert np.abs(as_numpy(model(inputs, training=True)) - undisturbed).max() > 0.01
+    np.testing.assert_array_equal(as_numpy(model(inputs)), undisturbed)

@@ -10,7 +10,8 @@ import pytest
 
 from model_export.cli import main
 from model_export.run_directory import DataFacts, RunDirectory
-from model_export.training import Progress, Trainer
+from model_export.training import Trainer
+from model_export.training_progress import Progress
 from tests.model_export.test_cli import fail
 from tests.reversing_task import CONFIG, random_sentences, reverse, training_arguments
 
