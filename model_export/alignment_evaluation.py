@@ -19,7 +19,6 @@ from service.symmetrisation import Symmetrisation, symmetrise_pairs
 SYMMETRISATIONS: Final[tuple[Symmetrisation, ...]] = ("intersection", "grow-diag-final-and", "union")
 THRESHOLDS: Final = tuple(percent / 100 for percent in range(2, 100, 2))
 RELATIVE_THRESHOLDS: Final = tuple(tenths / 10 for tenths in range(11))
-ROW_OFFSETS: Final = (0, 1)
 
 
 @dataclass(frozen=True)
@@ -117,22 +116,20 @@ def judge_both_ways(
 
 
 def tune_rule(model: EvaluatedModel, gold: GoldSet) -> list[TunedRule]:
-    """Tries every combination of row offset and thresholds on a grid.
+    """Tries every combination of thresholds on a grid.
 
     Args:
         model: whose rule it is.
         gold: what to tune on; figures of the tuned rule on anything else are untouched by it.
 
     Returns:
-        For each row offset and relative threshold the best threshold, the lowest of equals; the best of all first.
+        For each relative threshold the best threshold, the lowest of equals; the best of all first.
     """
+    matrices = [_word_matrix(text) for text in align_gold(model, gold, model.rule)]
     best = []
-    for offset in ROW_OFFSETS:
-        aligned = align_gold(model, gold, AlignmentRule(row_offset=offset))
-        matrices = [_word_matrix(text) for text in aligned]
-        for relative in RELATIVE_THRESHOLDS:
-            rules = [AlignmentRule(threshold, relative, offset) for threshold in THRESHOLDS]
-            best.append(min((_try_rule(rule, matrices, gold) for rule in rules), key=lambda tuned: tuned.aer))
+    for relative in RELATIVE_THRESHOLDS:
+        rules = [AlignmentRule(threshold, relative) for threshold in THRESHOLDS]
+        best.append(min((_try_rule(rule, matrices, gold) for rule in rules), key=lambda tuned: tuned.aer))
     return sorted(best, key=lambda tuned: tuned.aer)
 
 

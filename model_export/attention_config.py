@@ -220,6 +220,13 @@ AttentionConfig = Annotated[
 ]
 """One mechanism, read from its name or a mapping."""
 
+AlignerConfig = Annotated[
+    Annotated[BahdanauConfig, Tag("bahdanau")] | Annotated[LuongConfig, Tag("luong")],
+    Discriminator(_tag_of),
+    BeforeValidator(_read_item),
+]
+"""A mechanism that can look at tokens one by one, in any order."""
+
 AttentionConfigs = Annotated[
     tuple[AttentionConfig, ...], Field(min_length=1, max_length=MAX_MECHANISMS), BeforeValidator(_read_list)
 ]

@@ -29,8 +29,8 @@ class Batch:
         source_ids: int32 (rows, width), each row ending with the end-of-sentence id before the padding.
         source_lengths: int32 (rows,), end of sentence included, at least 1.
         target_ids: int32 (rows, width + 1), start and end of sentence included.
-        alignments: float32 (rows, width, width), per decoder step the distribution that attention is drawn to; all 0
-            for steps without links; None if the pairs have no links.
+        alignments: float32 (rows, width, width), per target token after the start its links as a distribution over the
+            source tokens; all 0 for tokens without links; None if the pairs have none.
     """
 
     source_ids: IntArray
@@ -55,14 +55,11 @@ class BucketedBatches:
         pairs: encoded sentence pairs.
         token_budget: positions of one side in a batch, padding included; a batch has at least one row.
         seed: of the shuffling.
-        row_offset: the decoder step that a token's links belong to: 0 that which predicts it, 1 the one after, which
-            reads it.
     """
 
-    def __init__(self, pairs: EncodedPairs, token_budget: int, seed: int, row_offset: int = 0) -> None:
+    def __init__(self, pairs: EncodedPairs, token_budget: int, seed: int) -> None:
         self._pairs = pairs
         self._seed = seed
-        self._row_offset = row_offset
         widths = np.array(
             [
                 bucket_width(max(len(source), len(target) - 1))
@@ -118,5 +115,5 @@ class BucketedBatches:
         alignments = np.zeros((self._rows[width], width, width), dtype=np.float32)
         for row, member in enumerate(members):
             links = self._pairs.token_links[member]
-            alignments[row, links[:, 0] + self._row_offset, links[:, 1]] = 1.0
+            alignments[row, links[:, 0], links[:, 1]] = 1.0
         return alignments / np.maximum(alignments.sum(axis=-1, keepdims=True), 1.0)

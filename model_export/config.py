@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from model_export.attention_config import (
     CUSTOM,
     MECHANISM_NAMES,
+    AlignerConfig,
     AttentionConfigs,
     BahdanauConfig,
     LuongConfig,
@@ -46,6 +47,10 @@ class ModelConfig(StrictModel):
         bidirectional: whether each encoder layer reads in both directions, with `units / 2` each.
         decoder_layers: recurrent cells stacked in the decoder.
         attention: the attention mechanisms, the primary one first; see `model_export.attention_config`.
+        aligner: a mechanism that only aligns: asked like the others, its context goes nowhere. Guided training draws it
+            to the words of the token that a step reads, so it knows the word that it aligns, while the others have to
+            guess it ("target foresight" is the same idea: Peter et al. 2017, Prague Bulletin of Mathematical
+            Linguistics 108, section 4). Where there is one, its alignment is the primary one.
         attention_units: width of the space in which queries meet keys, for mechanisms that leave it open; 0 means
             `units`.
         attention_layer_size: width of the attention vector that feeds the output and the next step, of all
@@ -64,6 +69,7 @@ class ModelConfig(StrictModel):
     bidirectional: bool = True
     decoder_layers: int = Field(default=1, ge=1, le=8)
     attention: AttentionConfigs = (BahdanauConfig(),)
+    aligner: AlignerConfig | None = None
     attention_units: int = Field(default=0, ge=0)
     attention_layer_size: int = Field(default=0, ge=0)
     dropout: DropoutRate = 0.2
@@ -89,9 +95,10 @@ class ModelConfig(StrictModel):
                 f"attention_layer_size: {self.attention_vector_dim} is less than one for each of the "
                 f"{len(self.attention)} attention mechanisms"
             )
-        for index, attention in enumerate(self.attention):
+        named = [(f"attention.{index}", attention) for index, attention in enumerate(self.attention)]
+        for place, attention in [*named, ("aligner", self.aligner)]:
             if isinstance(attention, LuongConfig | LuongMonotonicConfig):
-                field = f"attention.{index}.units" if attention.units else "attention_units"
+                field = f"{place}.units" if attention.units else "attention_units"
                 self._check_luong(field, attention.units or self.key_dim)
         return self
 
@@ -146,11 +153,12 @@ class TrainConfig(StrictModel):
             the run keeps, the averaged weights. 0 means no average (Polyak & Juditsky 1992; Tarvainen & Valpola 2017,
             arXiv:1703.01780, for the exponential form).
         clip_norm: gradients are scaled down to this global norm.
-        alignment_weight: of the loss that draws the primary mechanism's attention to given word alignments (`train
+        alignment_weight: of the loss that draws the first mechanism's attention to given word alignments (`train
             --alignments`), beside a weight of 1 for the words' own loss; 0 leaves attention to itself.
         alignment_final_weight_factor: where that weight ends, as a fraction of it, on a straight line over all epochs.
         alignment_row_offset: whose attention counts as that of a token: 0 the step that predicts it, 1 the next
             step, which reads it.
+        aligner_weight: of the same loss for the model's aligner, if it has one.
         patience: epochs without a better dev loss before training stops.
         checkpoint_every_steps: steps between checkpoints inside an epoch, and between points of the training curve.
         tokenizer_vocabulary_size: pieces of the SentencePiece model if one has to be trained.
@@ -170,6 +178,7 @@ class TrainConfig(StrictModel):
     alignment_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     alignment_final_weight_factor: float = Field(default=1.0, ge=0, le=1)
     alignment_row_offset: Literal[0, 1] = 0
+    aligner_weight: float = Field(default=0.3, gt=0, allow_inf_nan=False)
     patience: int = Field(default=3, ge=1)
     checkpoint_every_steps: int = Field(default=200, ge=1)
     tokenizer_vocabulary_size: int = Field(default=5000, ge=16)

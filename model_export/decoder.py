@@ -25,7 +25,7 @@ class DecoderState(NamedTuple):
     Attributes:
         cells: state arrays (batch, units) of the recurrent cells, lowest layer first: GRU h; LSTM h, c.
         attention: (batch, attention_vector_dim), the last attention vector: the step's output, fed to the next step.
-        alignments: per attention mechanism (batch, source_len), its weights of the last step.
+        alignments: per attention mechanism (batch, source_len), its weights of the last step, the aligner's first.
     """
 
     cells: tuple[Any, ...]
@@ -37,12 +37,17 @@ class Decoder(keras.layers.Layer):
     """Recurrent cells behind an `AttentionWrapper`, started from the mean of the encoder's outputs.
 
     The new cell output queries the memory; cell output and context make the attention vector, which predicts the
-    token and is fed back as input of the next step. Each of several mechanisms gives its own part of that vector.
+    token and is fed back as input of the next step. Each of several mechanisms gives its own part of that vector. An
+    aligner, which gives none, is queried with the same cell output.
 
     Source: Luong et al. 2015 (arXiv:1508.04025), equation 5 for the attention vector, section 3.3 ("input feeding").
 
     Args:
-        config: the architecture; uses cell, units, decoder_layers, attention and the widths.
+        config: the architecture; uses cell, units, decoder_layers, attention, aligner and the widths.
+
+    Attributes:
+        mechanisms: all of them in the order of their alignments: the aligner, if there is one, and then those that
+            give contexts.
     """
 
     def __init__(self, config: ModelConfig, **kwargs: Any) -> None:
@@ -52,13 +57,15 @@ class Decoder(keras.layers.Layer):
         self.config = config
         cells = [CELLS[config.cell](config.units, name=f"cell_{index}") for index in range(config.decoder_layers)]
         self._cell = cells[0] if len(cells) == 1 else keras.layers.StackedRNNCells(cells, name="cells")
-        self.mechanisms = [
+        self._aligners = [make_mechanism(config.aligner, config.key_dim, name="aligner")] if config.aligner else []
+        contexts = [
             make_mechanism(attention, config.key_dim, name=f"mechanism_{index}")
             for index, attention in enumerate(config.attention)
         ]
+        self.mechanisms = [*self._aligners, *contexts]
         self.wrapper = AttentionWrapper(
             self._cell,
-            self.mechanisms,
+            contexts,
             attention_layer=[
                 keras.layers.Dense(size, use_bias=False, activation="tanh", name=f"attention_layer_{index}")
                 for index, size in enumerate(config.attention_layer_sizes)
@@ -76,7 +83,9 @@ class Decoder(keras.layers.Layer):
             ConfigError: an attention class of the user's own does not keep the protocol.
         """
         config = self.config
-        self.wrapper.build_for(config.embedding_dim, memory_depths=(config.units,) * len(self.mechanisms))
+        self.wrapper.build_for(config.embedding_dim, memory_depths=(config.units,) * len(config.attention))
+        for aligner in self._aligners:
+            aligner.build_for(config.units, config.units)
         self.check_own_attention()
         for bridge in self.bridges:
             bridge.build((None, config.units))
@@ -89,7 +98,7 @@ class Decoder(keras.layers.Layer):
             ConfigError: one does not.
         """
         units = self.config.units
-        for mechanism, attention in zip(self.mechanisms, self.config.attention, strict=True):
+        for mechanism, attention in zip(self.wrapper.mechanisms, self.config.attention, strict=True):
             if isinstance(attention, CustomAttentionConfig):
                 check_mechanism(mechanism, query_depth=units, memory_depth=units)
 
@@ -124,6 +133,15 @@ class Decoder(keras.layers.Layer):
             memories: as `prepare` returned them.
             training: whether random noise in the mechanisms acts.
         """
+        count = len(self._aligners)
+        after = self._advance(embedded, state._replace(alignments=state.alignments[count:]), memories[count:], training)
+        aligned = [self._align(after, memory) for memory in memories[:count]]
+        return after._replace(alignments=(*aligned, *after.alignments))
+
+    def _advance(
+        self, embedded: Any, state: DecoderState, memories: tuple[Memory, ...], training: bool
+    ) -> DecoderState:
+        """A step without aligner: `memories` and alignments of the state are those of the other mechanisms."""
         before = AttentionWrapperState(
             cell_state=keras.tree.pack_sequence_as(self._cell.state_size, list(state.cells)),
             attention=state.attention,
@@ -133,6 +151,11 @@ class Decoder(keras.layers.Layer):
         )
         _, after = self.wrapper.step(embedded, before, memories, training=training)
         return DecoderState(tuple(keras.tree.flatten(after.cell_state)), after.attention, tuple(after.alignments))
+
+    def _align(self, state: DecoderState, memory: Memory) -> Any:
+        """The aligner's weights (batch, source_len) after a step, whose cell output is its query."""
+        query = state.cells[-STATES_PER_CELL[self.config.cell]]
+        return self._aligners[0].attend(query, memory, None).alignments
 
     def call(
         self, embedded: Any, state: DecoderState, memories: tuple[Memory, ...], training: bool = False
@@ -149,9 +172,17 @@ class Decoder(keras.layers.Layer):
         """
 
         def advance(carry: DecoderState, inputs: Any) -> tuple[DecoderState, DecoderState]:
-            next_state = self.step(inputs, carry, memories, training=training)
+            next_state = self._advance(inputs, carry, memories[count:], training)
             return next_state, next_state  # Keras on TensorFlow stacks only what is shaped like the carry
 
+        count = len(self._aligners)
+        first = state._replace(alignments=state.alignments[count:])
         variables = [variable for mechanism in self.mechanisms for variable in mechanism.non_trainable_variables]
-        _, states = scan_with_state(advance, state, ops.swapaxes(embedded, 0, 1), variables)
+        _, states = scan_with_state(advance, first, ops.swapaxes(embedded, 0, 1), variables)
+        # What the loop does not need is done for all steps at once, after it.
+        aligned = [
+            ops.vectorized_map(lambda after, memory=memory: self._align(after, memory), states)
+            for memory in memories[:count]
+        ]
+        states = states._replace(alignments=(*aligned, *states.alignments))
         return keras.tree.map_structure(lambda array: ops.swapaxes(array, 0, 1), states)

@@ -121,16 +121,16 @@ def load_run(path: Path) -> EvaluatedModel:
     Raises:
         CheckpointError: there is no run.
     """
-    from model_export.keras_backend import KerasBackend  # Keras takes seconds to import; a bundle needs none
+    from model_export.keras_backend import (  # Keras takes seconds to import; a bundle needs none
+        KerasBackend,
+        describe_mechanisms,
+    )
 
     run = RunDirectory(path)
     model, _ = run.load_model()
-    limit = run.read_config().training.max_source_tokens
-    mechanisms = tuple(
-        Mechanism(attention.name, mechanism.normalized)
-        for attention, mechanism in zip(model.config.attention, model.decoder.mechanisms, strict=True)
-    )
-    return EvaluatedModel(KerasBackend(model), run.read_tokenizer(), limit, "keras", mechanisms)
+    training = run.read_config().training
+    mechanisms = describe_mechanisms(model, training)
+    return EvaluatedModel(KerasBackend(model), run.read_tokenizer(), training.max_source_tokens, "keras", mechanisms)
 
 
 class LocalDecoder:

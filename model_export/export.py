@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from model_export.corpus_readers import Corpus
 from model_export.decoder_tensors import DecoderTensors
 from model_export.errors import ConfigError, DataError
 from model_export.graphs import Graphs, convert
-from model_export.keras_backend import KerasBackend
+from model_export.keras_backend import KerasBackend, describe_mechanisms
 from model_export.parity import PRECISIONS, measure_parity
 from model_export.quantization import quantize
 from model_export.run_directory import TOKENIZER_FILE, DataFacts, RunDirectory
@@ -132,7 +133,7 @@ def _make_manifest(run: RunDirectory, name: str, graphs: Mapping[str, Graphs], m
     facts = run.read_data_facts()
     tokenizer = run.read_tokenizer()
     tensors = DecoderTensors(model.decoder)
-    mechanisms = _describe_mechanisms(model)
+    mechanisms = tuple(MechanismInfo(**asdict(each)) for each in describe_mechanisms(model, config.training))
     return Manifest(
         format_version=FORMAT_VERSION,
         name=name,
@@ -174,13 +175,6 @@ def training_data(facts: DataFacts, config: ExperimentConfig) -> tuple[TrainingD
     return tuple(
         TrainingData.model_validate({"pairs": facts.train_pairs} | source.model_dump(exclude_none=True))
         for source in config.data
-    )
-
-
-def _describe_mechanisms(model: Seq2Seq) -> tuple[MechanismInfo, ...]:
-    return tuple(
-        MechanismInfo(name=attention.name, normalized=mechanism.normalized)
-        for attention, mechanism in zip(model.config.attention, model.decoder.mechanisms, strict=True)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from model_export.alignment_evaluation import (
@@ -18,7 +18,6 @@ from model_export.alignment_evaluation import (
 from model_export.evaluation import EvaluatedModel, Metric, measure_speed
 from model_export.gold_alignments import GoldSet
 from service.bundle.manifest import AlignmentInfo
-from service.domain import AlignmentRule
 
 ONE_DIRECTION = "one direction"
 SHOWN_RULES = 5
@@ -68,7 +67,7 @@ def measure_alignments(model: EvaluatedModel, reverse: EvaluatedModel | None, go
         figures |= judge_both_ways(aligned, align_gold(reverse, gold, reverse.rule, backward=True), gold)
     _print_figures(figures)
     print(f"{speed.sentences_per_s:.1f} pairs/s, {speed.target_tokens_per_s:.0f} target tokens/s")
-    signature = _signature(gold, rule, reverse)
+    signature = _signature(gold, replace(model, rule=rule), reverse)
     values = {
         "gold": gold.name,
         "pairs": len(gold.pairs),
@@ -88,15 +87,13 @@ def _describe(gold: GoldSet) -> str:
 
 
 def _print_candidates(candidates: Sequence[TunedRule]) -> None:
-    print("tuned: row offset, relative threshold, threshold, AER %")
+    print("tuned: relative threshold, threshold, AER %")
     best_of_kind = [
-        next(each for each in candidates if each.rule.relative_threshold == relative and each.rule.row_offset == offset)
-        for offset in (0, 1)
-        for relative in (0.0, 1.0)
+        next(each for each in candidates if each.rule.relative_threshold == relative) for relative in (0.0, 1.0)
     ]
     for tuned in dict.fromkeys([*candidates[:SHOWN_RULES], *best_of_kind]):
         rule = tuned.rule
-        print(f"  {rule.row_offset}  {rule.relative_threshold:.1f}  {rule.threshold:.2f}  {100 * tuned.aer:.2f}")
+        print(f"  {rule.relative_threshold:.1f}  {rule.threshold:.2f}  {100 * tuned.aer:.2f}")
 
 
 def _print_figures(figures: Mapping[str, LinkFigures]) -> None:
@@ -119,9 +116,11 @@ def _metrics(name: str, figures: LinkFigures, signature: str) -> list[Metric]:
     return [Metric(f"{metric}{suffix}", round(100 * share, 2), signature) for metric, share in shares]
 
 
-def _signature(gold: GoldSet, rule: AlignmentRule, reverse: EvaluatedModel | None) -> str:
-    def describe(each: AlignmentRule) -> str:
-        return f"threshold:{each.threshold:g}|relative:{each.relative_threshold:g}|offset:{each.row_offset}"
+def _signature(gold: GoldSet, model: EvaluatedModel, reverse: EvaluatedModel | None) -> str:
+    def describe(each: EvaluatedModel) -> str:
+        rule, mechanism = each.rule, each.mechanisms[0]
+        thresholds = f"threshold:{rule.threshold:g}|relative:{rule.relative_threshold:g}"
+        return f"{mechanism.name}|offset:{mechanism.row_offset}|{thresholds}"
 
-    backward = "" if reverse is None else f"|reverse-{describe(reverse.rule).replace('|', '|reverse-')}"
-    return f"forced|words|pairs:{len(gold.pairs)}|{describe(rule)}{backward}"
+    backward = "" if reverse is None else f"|reverse-{describe(reverse).replace('|', '|reverse-')}"
+    return f"forced|words|pairs:{len(gold.pairs)}|{describe(model)}{backward}"

@@ -6,17 +6,23 @@ section 3.2: cross entropy between the links of a target word, normalised to a d
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
 
 import keras
 import numpy as np
 from keras import ops
 
+from model_export.batching import Batch
 from model_export.config import TrainConfig
 from model_export.seq2seq import Seq2Seq
+from model_export.tokenizer_training import SPECIAL_IDS
 from service.domain import FloatArray
 
-SMALLEST_WEIGHT = 1e-7
+ALIGNMENTS: Final = "alignments"
+ALIGNER: Final = "aligner"
+SMALLEST_WEIGHT: Final = 1e-7
 """Added to attention before its logarithm: monotonic mechanisms may leave a source token without any."""
 
 
@@ -33,9 +39,14 @@ class GuidedSeq2Seq(keras.Model):
         self.built = True
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> dict[str, Any]:
-        """`logits` (batch, target_len, vocabulary) and `alignments` (batch, target_len, source_len), the primary's."""
+        """`logits` (batch, target_len, vocabulary), and attention (batch, target_len, source_len) under two names.
+
+        `alignments` is the first mechanism's, `aligner` the aligner's, if there is one.
+        """
         logits, alignments = self.seq2seq.predict_next(inputs, training=training)
-        return {"logits": logits, "alignments": alignments[0]}
+        if not self.seq2seq.config.aligner:
+            return {"logits": logits, ALIGNMENTS: alignments[0]}
+        return {"logits": logits, ALIGNMENTS: alignments[1], ALIGNER: alignments[0]}
 
 
 class AlignmentCrossEntropy(keras.losses.Loss):
@@ -53,18 +64,62 @@ class AlignmentCrossEntropy(keras.losses.Loss):
         return -ops.sum(y_true * ops.log(y_pred + SMALLEST_WEIGHT), axis=-1)
 
 
-def alignment_row_weights(alignments: FloatArray, weight: float) -> FloatArray:
-    """What each row counts so that the sum over a batch is `weight` times the mean over the rows that have links.
+@dataclass(frozen=True)
+class Guidance:
+    """What the attention of one batch is drawn to.
+
+    Attributes:
+        targets: per output of `GuidedSeq2Seq` float32 (batch, target_len, source_len), distributions; rows all 0 where
+            there is none.
+        row_weights: per output float32 (batch, target_len), what each row counts: the sum over a batch is the output's
+            weight times the mean over the rows that have a distribution.
+    """
+
+    targets: dict[str, FloatArray]
+    row_weights: dict[str, FloatArray]
+
+
+def guide(batch: Batch, weights: Mapping[str, float], row_offset: int) -> Guidance:
+    """Says where attention should go.
+
+    A token's links go to the step that `row_offset` says, for the first mechanism. The aligner's go to the step that
+    reads the token; there, the start and tokens without links go to the end of the source, so that the aligner can say
+    that a word has no counterpart.
 
     Args:
-        alignments: float32 (batch, target_len, source_len), rows of links that sum to 1, others all 0.
-        weight: of the loss, now.
-
-    Returns:
-        float32 (batch, target_len).
+        batch: with alignments, or without (dev): all rows are 0 then.
+        weights: of the loss, per output: `alignments`, and `aligner` if the model has one.
+        row_offset: 0 or 1.
     """
-    linked = alignments.any(axis=-1)
-    return np.where(linked, weight / max(1, int(linked.sum())), 0.0).astype(np.float32)
+    rows, width = batch.source_ids.shape
+    alignments = batch.alignments
+    if alignments is None:
+        targets = dict.fromkeys(weights, np.zeros((rows, width, width), dtype=np.float32))
+    else:
+        targets = {ALIGNMENTS: _delayed(alignments, row_offset)}
+        if ALIGNER in weights:
+            targets[ALIGNER] = _of_tokens_read(alignments, batch)
+    return Guidance(targets, {name: alignment_row_weights(targets[name], weight) for name, weight in weights.items()})
+
+
+def _delayed(alignments: FloatArray, steps: int) -> FloatArray:
+    """Moves every row to a later step; (batch, target_len, source_len)."""
+    return np.pad(alignments, ((0, 0), (steps, 0), (0, 0)))[:, : alignments.shape[1]]
+
+
+def _of_tokens_read(alignments: FloatArray, batch: Batch) -> FloatArray:
+    """Per step the links of the token that it reads, or the last source token where that has none."""
+    read = _delayed(alignments, 1)
+    is_read = batch.target_ids[:, 1:] != SPECIAL_IDS[0]  # a step reads something where it has to produce something
+    row, step = np.nonzero(is_read & ~read.any(axis=-1))
+    read[row, step, batch.source_lengths[row] - 1] = 1.0
+    return read
+
+
+def alignment_row_weights(targets: FloatArray, weight: float) -> FloatArray:
+    """What each row counts, as `Guidance` says."""
+    guided = targets.any(axis=-1)
+    return np.where(guided, weight / max(1, int(guided.sum())), 0.0).astype(np.float32)
 
 
 def alignment_weight(config: TrainConfig, step: int, steps: int) -> float:

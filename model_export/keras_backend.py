@@ -7,10 +7,28 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from model_export.config import TrainConfig
 from model_export.decoder_tensors import DecoderTensors
 from model_export.seq2seq import Seq2Seq
 from service.decoding.backend import DecoderRows, StepOutput
-from service.domain import FloatArray, IntArray
+from service.domain import FloatArray, IntArray, Mechanism
+
+
+def describe_mechanisms(model: Seq2Seq, training: TrainConfig) -> tuple[Mechanism, ...]:
+    """A model's attention mechanisms as the service knows them: the aligner, if there is one, and then the others.
+
+    Args:
+        model: whose.
+        training: how it was trained; guided training says whose row is a token's for the first mechanism.
+    """
+    config = model.config
+    aligners = [(f"{config.aligner.name}_aligner", 1)] if config.aligner else []
+    guided_offset = training.alignment_row_offset if training.alignment_weight else 0
+    others = [(each.name, 0 if index else guided_offset) for index, each in enumerate(config.attention)]
+    return tuple(
+        Mechanism(name, mechanism.normalized, row_offset)
+        for (name, row_offset), mechanism in zip([*aligners, *others], model.decoder.mechanisms, strict=True)
+    )
 
 
 class KerasBackend:

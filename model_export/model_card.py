@@ -64,14 +64,16 @@ def render_model_card(manifest: Manifest) -> str:
 def _settings(manifest: Manifest) -> Iterator[tuple[str, str]]:
     """All settings but those of the attention mechanisms, which have a table of their own."""
     for key, value in manifest.architecture.items():
-        if not (isinstance(value, list) and key == "attention"):
+        if key != "aligner" and not (isinstance(value, list) and key == "attention"):
             yield key, str(value)
 
 
 def _mechanisms(manifest: Manifest) -> str:
     """The attention mechanisms with their arguments, as far as the manifest knows them."""
     settings = manifest.architecture.get("attention")
-    arguments = settings if isinstance(settings, list) else [{}] * len(manifest.attention_mechanisms)
+    aligner = manifest.architecture.get("aligner")
+    named = settings if isinstance(settings, list) else [{}]
+    arguments = [aligner, *named] if aligner else named
     rows = [
         (
             mechanism.name,
@@ -119,7 +121,7 @@ def _alignments(manifest: Manifest) -> str:
     return ALIGNMENTS.format(
         threshold=rule.threshold,
         relative_threshold=rule.relative_threshold,
-        step="reads" if rule.row_offset else "produces",
+        step="reads" if manifest.attention_mechanisms[0].row_offset else "produces",
     )
 
 

@@ -20,10 +20,12 @@ from model_export.checkpoint import load_variables, save_variables
 from model_export.config import TrainConfig
 from model_export.errors import CheckpointError, TrainingError
 from model_export.guided_alignment import (
+    ALIGNER,
+    ALIGNMENTS,
     AlignmentCrossEntropy,
     GuidedSeq2Seq,
-    alignment_row_weights,
     alignment_weight,
+    guide,
 )
 from model_export.losses import LabelSmoothedCrossEntropy, negative_log_likelihood
 from model_export.run_directory import CHECKPOINT_FILE, LOG_DIRECTORY, WEIGHTS_FILE
@@ -79,7 +81,7 @@ class Trainer:
         nll = keras.metrics.MeanMetricWrapper(negative_log_likelihood, name="nll")
         loss = LabelSmoothedCrossEntropy(self.config.label_smoothing)
         if self._guided:
-            losses = {"logits": loss, "alignments": AlignmentCrossEntropy()}
+            losses = {"logits": loss} | {name: AlignmentCrossEntropy() for name in self._alignment_weights}
             self._learner = GuidedSeq2Seq(self.model)
             self._learner.compile(optimizer=optimizer, loss=losses, weighted_metrics={"logits": [nll]})
         else:
@@ -88,7 +90,7 @@ class Trainer:
 
     @property
     def _guided(self) -> bool:
-        return self.config.alignment_weight > 0
+        return self.config.alignment_weight > 0 or self.model.config.aligner is not None
 
     @property
     def _variables(self) -> list[Any]:
@@ -152,30 +154,31 @@ class Trainer:
         """Trains on one batch, or only judges it.
 
         Returns:
-            The batch's `nll` and, in guided training, `alignment_loss` (its weight not counted), both means in nats;
-            and the weights (batch, target_len) of the target tokens.
+            The batch's `nll` and, in guided training, `alignments_loss` and `aligner_loss` as far as they have a weight
+            (not counted), all means in nats; and the weights (batch, target_len) of the target tokens.
         """
         inputs, labels, weights = teacher_forcing(batch)
         run = self._learner.train_on_batch if training else self._learner.test_on_batch
         if not self._guided:
             logs = run(inputs, labels, sample_weight=weights, return_dict=True)
             return {"nll": float(logs["nll"])}, weights
-        factor = self._alignment_weight if training else 0.0
-        alignments = batch.alignments
-        if alignments is None:
-            alignments = np.zeros((*labels.shape, batch.source_ids.shape[1]), dtype=np.float32)
+        factors = {name: weight if training else 0.0 for name, weight in self._alignment_weights.items()}
+        guidance = guide(batch, factors, self.config.alignment_row_offset)
         logs = run(
             inputs,
-            {"logits": labels, "alignments": alignments},
-            sample_weight={"logits": weights, "alignments": alignment_row_weights(alignments, factor)},
+            {"logits": labels, **guidance.targets},
+            sample_weight={"logits": weights, **guidance.row_weights},
             return_dict=True,
         )
-        losses = {"nll": float(logs["logits_nll"])}
-        return losses | ({"alignment_loss": float(logs["alignments_loss"]) / factor} if factor else {}), weights
+        losses = {f"{name}_loss": float(logs[f"{name}_loss"]) / factor for name, factor in factors.items() if factor}
+        return {"nll": float(logs["logits_nll"]), **losses}, weights
 
     @property
-    def _alignment_weight(self) -> float:
-        return alignment_weight(self.config, self.progress.step, self.config.epochs * len(self.train_batches))
+    def _alignment_weights(self) -> dict[str, float]:
+        """Of the losses on attention, at this step."""
+        steps = self.config.epochs * len(self.train_batches)
+        weights = {ALIGNMENTS: alignment_weight(self.config, self.progress.step, steps)}
+        return weights | ({ALIGNER: self.config.aligner_weight} if self.model.config.aligner else {})
 
     def _end_epoch(self, train_loss: float, writer: Writer) -> None:
         """Judges the weights, or their average, on dev, and keeps them if they are the best so far."""

@@ -37,7 +37,7 @@ def run_training(arguments: Namespace) -> None:
     tokenizer = _read_tokenizer(arguments.tokenizer)
     if arguments.resume:
         _check_same_settings(run, config, tokenizer)
-    _check_guidance(config.training, arguments.alignments)
+    _check_guidance(config, arguments.alignments)
     corpora = {name: _read(getattr(arguments, name), arguments) for name in ("train", "dev")}
     alignments = _read_alignments(arguments, corpora["train"])
     facts = DataFacts(
@@ -56,14 +56,18 @@ def run_training(arguments: Namespace) -> None:
     _train(run, corpora, alignments, arguments.resume)
 
 
-def _check_guidance(config: TrainConfig, alignments: list[Path] | None) -> None:
+def _check_guidance(config: ExperimentConfig, alignments: list[Path] | None) -> None:
     """Refuses alignments that would do nothing, and guidance by nothing."""
-    if alignments and not config.alignment_weight:
-        raise ConfigError("--alignments: training.alignment_weight is 0, so they would be ignored; set it, say to 0.1")
-    if config.alignment_weight and not alignments:
+    weight, aligner = config.training.alignment_weight, config.model.aligner
+    if alignments and not weight and aligner is None:
         raise ConfigError(
-            f"training.alignment_weight: is {config.alignment_weight}, so word alignments are needed; add --alignments"
+            "--alignments: training.alignment_weight is 0 and the model has no aligner, so they would be ignored; set "
+            "the weight, say to 0.1, or model.aligner"
         )
+    if weight and not alignments:
+        raise ConfigError(f"training.alignment_weight: is {weight}, so word alignments are needed; add --alignments")
+    if aligner and not alignments:
+        raise ConfigError(f"model.aligner: is {aligner.name}, which learns from word alignments only; add --alignments")
 
 
 def _read_alignments(arguments: Namespace, train: Corpus) -> WordAlignments | None:
@@ -212,8 +216,7 @@ def _make_trainer(run: RunDirectory, config: ExperimentConfig, encoded: dict[str
     training = config.training
     keras.utils.set_random_seed(training.seed)
     batches = {
-        name: BucketedBatches(pairs, training.tokens_per_batch, training.seed, training.alignment_row_offset)
-        for name, pairs in encoded.items()
+        name: BucketedBatches(pairs, training.tokens_per_batch, training.seed) for name, pairs in encoded.items()
     }
     model = Seq2Seq(config.model)
     train = batches["train"]

@@ -18,7 +18,6 @@ from service.domain import (
     AnalysedText,
     BoolArray,
     FloatArray,
-    Hypothesis,
     IntArray,
     Link,
     Mechanism,
@@ -34,28 +33,27 @@ DEFAULT_RULE = AlignmentRule()
 _NO_WORD = -1
 
 
-def choose_rows(hypothesis: Hypothesis, row_offset: int) -> Hypothesis:
-    """Gives every token the attention of the step that its model's alignments are read from.
+def choose_rows(attentions: Sequence[FloatArray], mechanisms: Sequence[Mechanism]) -> tuple[FloatArray, ...]:
+    """Gives every token, of each mechanism, the attention of the step that its alignment is read from.
 
-    The decoder attends before it chooses a token, so the step that produces token t looks for what to write (offset 0).
-    Models can be such that only the next step, which reads token t, looks back at its source (offset 1); no step
-    reads the last token, which keeps its own row.
+    The decoder attends before it chooses a token, so the step that produces token t looks for what to write (row
+    offset 0). A mechanism can be such that only the next step, which reads token t, looks back at its source (1); no
+    step reads the last token, for which the first mechanism of offset 0 stands in, if there is one.
 
     Args:
-        hypothesis: row t of its attention is that of the step that produced token t.
-        row_offset: 0 or 1.
+        attentions: of each mechanism (target tokens, source tokens); row t is that of the step that produced token t.
+        mechanisms: in the same order; none where no alignment is asked for.
+
+    Returns:
+        Arrays of the same shapes.
     """
-    if row_offset == 0:
-        return hypothesis
-    return replace(
-        hypothesis,
-        attention=_next_rows(hypothesis.attention),
-        other_attentions=tuple(map(_next_rows, hypothesis.other_attentions)),
+    if not any(mechanism.row_offset for mechanism in mechanisms):
+        return tuple(attentions)
+    pairs = list(zip(attentions, mechanisms, strict=True))
+    last = next((attention for attention, mechanism in pairs if not mechanism.row_offset), attentions[0])[-1:]
+    return tuple(
+        np.concatenate([attention[1:], last]) if mechanism.row_offset else attention for attention, mechanism in pairs
     )
-
-
-def _next_rows(attention: FloatArray) -> FloatArray:
-    return np.concatenate([attention[1:], attention[-1:]])
 
 
 def align(

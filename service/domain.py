@@ -51,10 +51,14 @@ class SpecialIds:
 
 @dataclass(frozen=True, slots=True)
 class Mechanism:
-    """One of a model's attention mechanisms; `normalized`: its rows sum to 1, otherwise to at most 1."""
+    """One of a model's attention mechanisms; `normalized`: its rows sum to 1, otherwise to at most 1.
+
+    `row_offset`: 0 if a token's attention is that of the step that produced it, 1 if of the step that read it.
+    """
 
     name: str
     normalized: bool
+    row_offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,18 +186,16 @@ class SettledTokens:
 
 @dataclass(frozen=True, slots=True)
 class AlignmentRule:
-    """How a model's attention becomes alignment; `service.alignment` says what each value does.
+    """How a model's attention becomes links; `service.alignment` says what each value does.
 
     Attributes:
         threshold: least weight of a link between words.
         relative_threshold: least weight of a link as a share of the target word's greatest weight; 1 leaves that one
             alone (and its equals).
-        row_offset: 0 if a token's attention is that of the step that produced it, 1 if of the step that read it.
     """
 
     threshold: float = 0.1
     relative_threshold: float = 1.0
-    row_offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)

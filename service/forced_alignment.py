@@ -149,10 +149,10 @@ class Aligner:
     def _put_together(
         self, source: _Side, target: _Side, hypothesis: Hypothesis, options: AligningOptions
     ) -> TranslatedText:
-        hypothesis = choose_rows(hypothesis, self._rule.row_offset)
         rule = self._rule if options.threshold is None else replace(self._rule, threshold=options.threshold)
-        attentions = zip(self._mechanisms, (hypothesis.attention, *hypothesis.other_attentions), strict=True)
-        alignments = align(attentions, source.text, target.text, options.alignment, rule)
+        attentions = choose_rows((hypothesis.attention, *hypothesis.other_attentions), self._mechanisms)
+        pairs = zip(self._mechanisms, attentions, strict=True)
+        alignments = align(pairs, source.text, target.text, options.alignment, rule)
         whole_source = join_sentences([source.text], source.separators)
         whole_target = join_sentences([target.text], target.separators)
         [source_place], [target_place] = whole_source.sentences, whole_target.sentences

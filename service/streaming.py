@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from service.alignment import AlignmentDetail
+from service.alignment import AlignmentDetail, choose_rows
 from service.analysis import join_sentences
 from service.bundle.tokenizer import GrowingText
 from service.decoding.lane import Hypotheses
@@ -30,6 +30,7 @@ from service.domain import (
     Token,
     TranslatedText,
 )
+from service.row_chooser import RowChooser
 from service.threads import run_aside
 from service.translator import Decoded, Decoder, Source, Translator
 from service.unknown_words import replace_unknowns
@@ -168,6 +169,7 @@ class _GrowingSentence:
         self._source = source
         self._detail = detail
         self._text = GrowingText()
+        self._rows = RowChooser(translator.mechanisms)
         self._waiting: list[_Waiting] = []
         self._given = 0  # tokens that were given out
         self._covered = 0  # characters that these have added
@@ -175,7 +177,7 @@ class _GrowingSentence:
     async def advance(self, progress: Progress) -> list[StreamEvent]:
         """What can be given out now."""
         if progress.tokens is not None:
-            return self._add(progress.tokens)
+            return self._add(self._rows.choose(progress.tokens))
         if progress.hypotheses is not None:
             return await self._end(progress.hypotheses)
         return []
@@ -212,7 +214,7 @@ class _GrowingSentence:
             ),
         )
         best, target = hypotheses[0], self.decoded[0].target
-        attentions = (best.attention, *best.other_attentions)
+        attentions = choose_rows((best.attention, *best.other_attentions), translator.mechanisms)
         rows = _Rows(best.token_log_probs, attentions, translator.alternatives(best.alternatives))
         left = enumerate(target.tokens[self._given :], start=self._given)
         events: list[StreamEvent] = [

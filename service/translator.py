@@ -202,12 +202,12 @@ class Translator:
     def read(self, sentence: AnalysedText, hypotheses: Hypotheses, detail: AlignmentDetail) -> list[Decoded]:
         """Turns what search found for a sentence into text with alignments."""
         decoded: list[Decoded] = []
-        for found in hypotheses:
-            each = choose_rows(found, self.rule.row_offset)
-            replacements = replace_unknowns(each.target_ids, each.attention, sentence, self.tokenizer.unk_id)
+        for each in hypotheses:
+            attentions = choose_rows((each.attention, *each.other_attentions), self.mechanisms)
+            replacements = replace_unknowns(each.target_ids, attentions[0], sentence, self.tokenizer.unk_id)
             target = analyse_decoded(each.target_ids, self.tokenizer, replacements)
-            attentions = zip(self.mechanisms, (each.attention, *each.other_attentions), strict=True)
-            decoded.append(Decoded(each, target, align(attentions, sentence, target, detail, self.rule)))
+            pairs = zip(self.mechanisms, attentions, strict=True)
+            decoded.append(Decoded(each, target, align(pairs, sentence, target, detail, self.rule)))
         return decoded
 
     def put_together(

@@ -17,7 +17,7 @@ def model_summary(model: LoadedModel) -> ModelSummary:
         provider=model.provider,
         normalized=manifest.normalized,
         mechanisms=[
-            MechanismModel(name=mechanism.name, normalized=mechanism.normalized)
+            MechanismModel(name=mechanism.name, normalized=mechanism.normalized, row_offset=mechanism.row_offset)
             for mechanism in manifest.attention_mechanisms
         ],
     )

@@ -161,6 +161,9 @@ class MechanismModel(ApiModel):
 
     name: str
     normalized: bool = Field(description="whether rows of its token matrix sum to 1, otherwise to at most 1")
+    row_offset: int = Field(
+        description="whose row a token has: 0 that of the step that produced it, 1 of the step that read it"
+    )
 
 
 class ModelSummary(ApiModel):
@@ -182,7 +185,6 @@ class LinkRuleModel(ApiModel):
 
     threshold: float = Field(description="least weight of a link")
     relative_threshold: float = Field(description="least weight as a share of the target word's greatest weight")
-    row_offset: int = Field(description="1 if a token's row is that of the step that reads it, 0 if produces it")
 
 
 class ModelDetail(ModelSummary):

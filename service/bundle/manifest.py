@@ -83,10 +83,11 @@ class PrecisionVariant(_Part):
 
 
 class MechanismInfo(_Part):
-    """An attention mechanism of the model; `normalized` says whether each of its rows sums to 1."""
+    """An attention mechanism of the model; the fields are those of `service.domain.Mechanism`."""
 
     name: str = Field(min_length=1)
     normalized: bool
+    row_offset: int = Field(default=0, ge=0, le=1)
 
 
 class AlignmentInfo(_Part):
@@ -97,12 +98,11 @@ class AlignmentInfo(_Part):
 
     threshold: float = Field(0.1, gt=0, le=1)
     relative_threshold: float = Field(1.0, ge=0, le=1)
-    row_offset: int = Field(0, ge=0, le=1)
 
     @property
     def rule(self) -> AlignmentRule:
         """The rule, as the service takes it."""
-        return AlignmentRule(self.threshold, self.relative_threshold, self.row_offset)
+        return AlignmentRule(self.threshold, self.relative_threshold)
 
 
 class TrainingData(_Part):
@@ -180,6 +180,6 @@ class Manifest(_Part):
     def attention_mechanisms(self) -> tuple[Mechanism, ...]:
         """All attention mechanisms, at least one, the primary first."""
         if self.mechanisms:
-            return tuple(Mechanism(each.name, each.normalized) for each in self.mechanisms)
+            return tuple(Mechanism(each.name, each.normalized, each.row_offset) for each in self.mechanisms)
         name = self.architecture.get("attention_mechanism", UNNAMED_MECHANISM)
         return (Mechanism(str(name), self.normalized),)

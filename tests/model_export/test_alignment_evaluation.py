@@ -61,7 +61,7 @@ def test_tuning_finds_what_is_best_on_its_grid(reversing_bundle: Path, gold: Pat
     best = candidates[0]
     assert [tuned.aer for tuned in candidates] == sorted(tuned.aer for tuned in candidates)
     assert judge_aligned(align_gold(model, part, best.rule), part).aer == best.aer
-    for rule in (AlignmentRule(), AlignmentRule(0.3, 0.0, 0), AlignmentRule(0.3, 0.5, 1)):
+    for rule in (AlignmentRule(), AlignmentRule(0.3, 0.0), AlignmentRule(0.3, 0.5)):
         assert judge_aligned(align_gold(model, part, rule), part).aer >= best.aer
 
 
@@ -98,7 +98,7 @@ def test_figures_are_printed_written_and_recorded(
     tuning = ("--part", "odd", "--tune-threshold", "--record")
     assert evaluate("--bundle", bundle, "--gold", gold, *tuning) == 0
     tuned = read_bundle(bundle).manifest.alignment
-    assert "tuned: row offset" in capsys.readouterr().out
+    assert "tuned: relative threshold" in capsys.readouterr().out
 
     written = tmp_path / "figures.json"
     report = ("--part", "even", "--reverse-bundle", bundle, "--json", written, "--record")
@@ -118,7 +118,9 @@ def test_figures_are_printed_written_and_recorded(
     scores = {(score.metric, score.data): score for score in manifest.scores}
     score = scores["AER", "gold.tsv (even)"]
     assert (score.value, score.precision, score.beam_size) == (round(100 * expected.aer, 2), "int8", None)
-    assert score.signature.startswith(f"forced|words|pairs:20|threshold:{tuned.threshold:g}|relative:")
+    assert score.signature.startswith(
+        f"forced|words|pairs:20|bahdanau|offset:0|threshold:{tuned.threshold:g}|relative:"
+    )
     assert score.command == (
         "interlinear-export evaluate --bundle reverser --precision int8 --gold gold.tsv --part even "
         "--reverse-bundle reverser"

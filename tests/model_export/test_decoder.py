@@ -21,6 +21,8 @@ ARCHITECTURES = [
     {"cell": "lstm", "decoder_layers": 2, "attention_units": 3},
     {"cell": "gru", "attention": "bahdanau_monotonic"},
     {"cell": "lstm", "attention": ["keras_attention", "luong_monotonic"]},
+    {"cell": "gru", "aligner": "bahdanau"},
+    {"cell": "lstm", "decoder_layers": 2, "attention": ["luong_monotonic", "bahdanau"], "aligner": "luong"},
 ]
 
 
@@ -91,6 +93,29 @@ def test_each_mechanism_gives_its_part_of_the_attention_vector() -> None:
     attention = as_numpy(decoder.step(EMBEDDED[:, 0], state, memories).attention)
     assert attention[:, :3].all()
     assert not attention[:, 3:].any()
+
+
+def test_an_aligner_attends_with_the_new_cell_output_and_changes_nothing_else() -> None:
+    """Query layer and memory layer of additive attention, by hand; the other arrays equal those of a model without."""
+    decoder, plain = (make_decoder(tiny_config(cell="lstm", aligner=aligner)) for aligner in ("bahdanau", None))
+    [aligner] = decoder.mechanisms[:1]
+    of_the_rest = [variable for variable in decoder.variables if all(variable is not own for own in aligner.variables)]
+    for variable, other in zip(of_the_rest, plain.variables, strict=True):
+        other.assign(variable)
+    (memories, state), (plain_memories, plain_state) = (each.prepare(ENCODED, SOURCE_MASK) for each in (decoder, plain))
+    after = decoder.step(EMBEDDED[:, 0], state, memories)
+    plain_after = plain.step(EMBEDDED[:, 0], plain_state, plain_memories)
+    for array, expected in zip(
+        arrays_of(after._replace(alignments=after.alignments[1:])), arrays_of(plain_after), strict=True
+    ):
+        np.testing.assert_allclose(array, expected, atol=1e-6)
+    query = as_numpy(after.cells[0]) @ as_numpy(aligner.query_layer.kernel)
+    keys = ENCODED @ as_numpy(aligner.memory_layer.kernel)
+    scores = np.tanh(query[:, None] + keys) @ as_numpy(aligner.attention_v)
+    weights = np.where(SOURCE_MASK, np.exp(scores), 0)
+    np.testing.assert_allclose(
+        as_numpy(after.alignments[0]), weights / weights.sum(axis=1, keepdims=True), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_noise_of_a_mechanism_acts_in_training_only() -> None:

@@ -37,6 +37,7 @@ ARCHITECTURES = {
     "gru-residual": tiny_config(cell="gru", encoder_layers=3, encoder_residual=True),
     "gru-user": tiny_config(cell="gru", attention="tests.user_attention:CosineAttention"),
     "lstm-several": tiny_config(cell="lstm", attention=["luong", "keras_additive_attention", "luong_monotonic"]),
+    "gru-aligner": tiny_config(cell="gru", attention="luong_monotonic", aligner="bahdanau"),
 }
 # Names and last dimensions of memory and state; None where that is the source length.
 BORDERS: dict[str, tuple[dict[str, int], dict[str, int | None]]] = {
@@ -50,6 +51,10 @@ BORDERS: dict[str, tuple[dict[str, int], dict[str, int | None]]] = {
     "lstm-several": (
         {"memory_keys": 6, "memory_keys_2": 6, "memory_values": 6},
         {"hidden_0": 6, "cell_0": 6, "attention_vector": 5, "alignments_2": None},
+    ),
+    "gru-aligner": (
+        {"memory_keys": 6, "memory_keys_1": 6, "memory_values": 6},
+        {"hidden_0": 6, "attention_vector": 5, "alignments_1": None},
     ),
 }
 each_architecture = pytest.mark.parametrize("name", ARCHITECTURES)

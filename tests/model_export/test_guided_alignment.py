@@ -16,7 +16,7 @@ from model_export.cli import main
 from model_export.config import TrainConfig
 from model_export.corpus_readers import Corpus, SentencePair
 from model_export.data import EncodedPairs, encode_pairs
-from model_export.guided_alignment import AlignmentCrossEntropy, alignment_row_weights, alignment_weight
+from model_export.guided_alignment import AlignmentCrossEntropy, alignment_row_weights, alignment_weight, guide
 from model_export.run_directory import RunDirectory
 from model_export.seq2seq import Seq2Seq
 from service.bundle.tokenizer import Tokenizer
@@ -41,13 +41,34 @@ def one_pair(token_links: list[tuple[int, int]]) -> EncodedPairs:
 
 @pytest.mark.parametrize("row_offset", [0, 1])
 def test_rows_share_their_mass_among_the_links(row_offset: int) -> None:
-    (batch,) = BucketedBatches(one_pair([(0, 1), (1, 0), (1, 2)]), 8, seed=1, row_offset=row_offset).epoch(0)
+    (batch,) = BucketedBatches(one_pair([(0, 1), (1, 0), (1, 2)]), 8, seed=1).epoch(0)
     expected = np.zeros((2, 4, 4), dtype=np.float32)  # the second row of the batch is filled up
     expected[0, row_offset, 1] = 1.0
     expected[0, row_offset + 1, [0, 2]] = 0.5
-    np.testing.assert_array_equal(batch.alignments, expected)
-    assert batch.alignments is not None
-    assert batch.alignments.dtype == np.float32
+    found = guide(batch, {"alignments": 1.0}, row_offset).targets["alignments"]
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.float32
+
+
+def test_the_aligner_is_drawn_to_the_words_of_the_token_that_a_step_reads_or_to_the_end() -> None:
+    (batch,) = BucketedBatches(one_pair([(1, 0), (1, 2)]), 8, seed=1).epoch(0)
+    guidance = guide(batch, {"alignments": 0.1, "aligner": 0.3}, row_offset=0)
+    expected = np.zeros((2, 4, 4), dtype=np.float32)
+    expected[0, [0, 1], 3] = 1.0  # neither the start nor the first token has links
+    expected[0, 2, [0, 2]] = 0.5  # and the end of sentence is read by no step
+    np.testing.assert_array_equal(guidance.targets["aligner"], expected)
+    weights = np.zeros((2, 4), dtype=np.float32)
+    weights[0, :3] = 0.1
+    np.testing.assert_array_equal(guidance.row_weights["aligner"], weights)
+    np.testing.assert_array_equal(guidance.row_weights["alignments"][0], np.array([0, 0.1, 0, 0], dtype=np.float32))
+
+
+def test_without_alignments_nothing_is_guided() -> None:
+    pairs = one_pair([])
+    pairs.token_links.clear()
+    (batch,) = BucketedBatches(pairs, 8, seed=1).epoch(0)
+    guidance = guide(batch, {"alignments": 0.0, "aligner": 0.0}, row_offset=0)
+    assert not any(array.any() for array in (*guidance.targets.values(), *guidance.row_weights.values()))
 
 
 def test_without_alignments_batches_have_none() -> None:
@@ -118,13 +139,13 @@ def write_task(directory: Path, config: str, pairs: int) -> list[str]:
     return ["--alignments", str(directory / "links")]
 
 
-def mass_on_same_place(run: RunDirectory, row_offset: int = 0) -> float:
+def mass_on_same_place(run: RunDirectory, row_offset: int = 0, mechanism: int = 0) -> float:
     """The mean attention of unseen sentences' words to the word of the same place."""
     model, _ = run.load_model()
     tokenizer = run.read_tokenizer()
     texts = [text for text in random_sentences(100, seed=3) if len(text.split()) == 6]
-    logits, (attention, *_) = model.predict_next(teach(tokenizer, texts))
-    rows = as_numpy(attention)[:, row_offset : 6 + row_offset, :6]
+    logits, alignments = model.predict_next(teach(tokenizer, texts))
+    rows = as_numpy(alignments[mechanism])[:, row_offset : 6 + row_offset, :6]
     assert as_numpy(logits).shape == (len(texts), 7, 37)
     return float(np.diagonal(rows, axis1=1, axis2=2).mean())
 
@@ -155,6 +176,15 @@ def test_the_primary_of_several_mechanisms_is_guided(tmp_path: Path) -> None:
     options = write_task(tmp_path, config, 3000)
     assert main([*training_arguments(tmp_path), *options]) == 0
     assert mass_on_same_place(RunDirectory(tmp_path / "run")) > 0.9
+
+
+def test_an_aligner_is_guided_and_leaves_the_other_attention_to_itself(tmp_path: Path) -> None:
+    config = CONFIG.replace("epochs: 4", "epochs: 3\n  aligner_weight: 1.0")
+    options = write_task(tmp_path, config.replace("dropout: 0.0", "dropout: 0.0, aligner: bahdanau"), 3000)
+    assert main([*training_arguments(tmp_path), *options]) == 0
+    run = RunDirectory(tmp_path / "run")
+    assert mass_on_same_place(run, row_offset=1) > 0.9
+    assert mass_on_same_place(run, mechanism=1) < 0.3
 
 
 def test_guidance_works_on_jax(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from service.alignment import align, choose_rows, hard_links, round_rows, word_matrix, word_of_each_token
-from service.domain import AlignmentRule, AnalysedText, Hypothesis, Link, Mechanism, Token, Word
+from service.domain import AlignmentRule, AnalysedText, Link, Mechanism, Token, Word
 
 LUONG = Mechanism("luong", normalized=True)
 MONOTONIC = Mechanism("luong_monotonic", normalized=False)
@@ -110,12 +110,15 @@ def test_attention_to_special_tokens_is_no_link() -> None:
 
 
 def test_rows_can_be_those_of_the_step_that_reads_the_token() -> None:
+    """The last token, which no step reads, has the row of the mechanism that looks for what to write."""
     attention = np.array([[1, 0], [0.5, 0.5], [0, 1]], dtype=np.float32)
-    hypothesis = Hypothesis((7, 8, 2), np.zeros(3, np.float32), 0.0, 0.0, attention, True, (attention[::-1],))
-    assert choose_rows(hypothesis, 0) is hypothesis
-    chosen = choose_rows(hypothesis, 1)
-    np.testing.assert_array_equal(chosen.attention, [[0.5, 0.5], [0, 1], [0, 1]])
-    np.testing.assert_array_equal(chosen.other_attentions, [[[0.5, 0.5], [1, 0], [1, 0]]])
+    of_both = (attention, attention[::-1])
+    reads, writes = (Mechanism("luong", normalized=True, row_offset=offset) for offset in (1, 0))
+    assert choose_rows(of_both, (writes, writes)) == of_both
+    chosen = choose_rows(of_both, (reads, writes))
+    np.testing.assert_array_equal(chosen[0], [[0.5, 0.5], [0, 1], [1, 0]])
+    assert chosen[1] is of_both[1]
+    np.testing.assert_array_equal(choose_rows((attention,), (reads,))[0], [[0.5, 0.5], [0, 1], [0, 1]])
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])

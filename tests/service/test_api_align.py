@@ -236,7 +236,7 @@ def test_an_unknown_field_is_compared_with_those_of_this_route(client: TestClien
 
 
 def test_the_model_shows_its_link_rule(tmp_path: Path) -> None:
-    rule = {"threshold": 0.25, "relative_threshold": 0.5, "row_offset": 1}
+    rule = {"threshold": 0.25, "relative_threshold": 0.5}
     bundle = write_bundle(tmp_path / "tiny")
     manifest = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").unlink()

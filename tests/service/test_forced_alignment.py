@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -124,8 +125,9 @@ def test_the_rule_of_the_model_holds_for_rows_and_mechanisms() -> None:
             both = forced.attention, forced.attention[:, ::-1]
             return Hypothesis(forced.target_ids, forced.token_log_probs, -1.0, -1.0, both[0], True, (both[1],))
 
-    rule = AlignmentRule(0.5, 1.0, row_offset=1)
-    aligner = Aligner(WordTokenizer(), Two(), TranslatorLimits(8, 8), TWO_MECHANISMS, rule)  # type: ignore[arg-type]
+    mechanisms = [replace(mechanism, row_offset=1) for mechanism in TWO_MECHANISMS]
+    rule = AlignmentRule(0.5, 1.0)
+    aligner = Aligner(WordTokenizer(), Two(), TranslatorLimits(8, 8), mechanisms, rule)  # type: ignore[arg-type]
     [aligned] = asyncio.run(aligner.align([GivenPair("a b c", "x y z")]))
     # target word t attends as the step after it does: to source word t + 1; mirrored, to 3 - (t + 1)
     assert [each.pharaoh for each in aligned.hypotheses[0].alignments] == ["1-0 2-1", "0-2 1-1 2-0"]

@@ -38,23 +38,26 @@ def test_an_older_manifest_has_the_mechanism_of_its_architecture() -> None:
 
 
 def test_mechanisms_stand_in_their_order() -> None:
-    declared = [{"name": "own:Layer", "normalized": True}, {"name": "luong_monotonic", "normalized": False}]
+    declared = [
+        {"name": "own:Layer", "normalized": True, "row_offset": 1},
+        {"name": "luong_monotonic", "normalized": False},
+    ]
     manifest = parse(make_manifest() | {"mechanisms": declared})
-    expected = (Mechanism("own:Layer", normalized=True), Mechanism("luong_monotonic", normalized=False))
+    expected = (Mechanism("own:Layer", normalized=True, row_offset=1), Mechanism("luong_monotonic", normalized=False))
     assert manifest.attention_mechanisms == expected
     assert parse_manifest(manifest.model_dump_json().encode()) == manifest
 
 
 def test_links_follow_the_rule_of_the_manifest_or_that_of_older_ones() -> None:
-    assert parse(make_manifest()).alignment.rule == AlignmentRule(0.1, 1.0, 0)
-    manifest = parse(make_manifest() | {"alignment": {"threshold": 0.25, "relative_threshold": 0.5, "row_offset": 1}})
-    assert manifest.alignment.rule == AlignmentRule(0.25, 0.5, 1)
+    assert parse(make_manifest()).alignment.rule == AlignmentRule(0.1, 1.0)
+    manifest = parse(make_manifest() | {"alignment": {"threshold": 0.25, "relative_threshold": 0.5}})
+    assert manifest.alignment.rule == AlignmentRule(0.25, 0.5)
     assert parse_manifest(manifest.model_dump_json().encode()) == manifest
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("threshold", 0.0), ("threshold", 1.1), ("relative_threshold", -0.1), ("row_offset", 2), ("rule", "argmax")],
+    [("threshold", 0.0), ("threshold", 1.1), ("relative_threshold", -0.1), ("rule", "argmax")],
 )
 def test_a_link_rule_that_makes_no_sense_is_refused(field: str, value: object) -> None:
     with pytest.raises(BundleError, match=rf"manifest\.json: alignment\.{field}: "):

@@ -21,7 +21,16 @@ from service.translator import Translator
 from tests.service.engine_fakes import GatedBackend
 from tests.service.scripted_backend import IDS
 from tests.service.test_translator_ranges import real_tokenizer
-from tests.service.translation_fakes import EOS, GREEDY, UNK, EchoDecoder, hypothesis, make_translator
+from tests.service.translation_fakes import (
+    EOS,
+    GREEDY,
+    ONE_MECHANISM,
+    UNK,
+    WITH_ALIGNER,
+    EchoDecoder,
+    hypothesis,
+    make_translator,
+)
 
 TEXTS = ["I like tea. « Oh! »", "", "Łukasz"]
 
@@ -29,8 +38,9 @@ TEXTS = ["I like tea. « Oh! »", "", "Łukasz"]
 class TellingDecoder(EchoDecoder):
     """Answers every job with these tokens, and tells of them in parts that end at `cuts`."""
 
-    def __init__(self, ids: Sequence[int], cuts: Sequence[int]) -> None:
+    def __init__(self, ids: Sequence[int], cuts: Sequence[int], mechanisms: int = 1) -> None:
         super().__init__()
+        self._mechanisms = mechanisms
         self._ids = ids
         self._cuts = cuts
 
@@ -48,13 +58,15 @@ class TellingDecoder(EchoDecoder):
 
     def found(self, job: DecodingJob) -> Hypothesis:
         generator = np.random.default_rng(len(job.source_ids))
-        attention = generator.dirichlet(np.ones(len(job.source_ids)), size=len(self._ids))
-        return hypothesis(self._ids, attention, log_prob=-2.0)
+        size = (self._mechanisms, len(self._ids))
+        attention, *others = generator.dirichlet(np.ones(len(job.source_ids)), size=size)
+        return replace(hypothesis(self._ids, attention, log_prob=-2.0), other_attentions=tuple(others))
 
 
 def tokens_of(best: Hypothesis, first: int, end: int) -> SettledTokens:
     part = slice(first, end)
-    return SettledTokens(first, best.target_ids[part], best.token_log_probs[part], (best.attention[part],))
+    attentions = tuple(attention[part] for attention in (best.attention, *best.other_attentions))
+    return SettledTokens(first, best.target_ids[part], best.token_log_probs[part], attentions)
 
 
 async def collect(translator: Translator, texts: Sequence[str], **options: Any) -> list[list[StreamEvent]]:
@@ -82,8 +94,8 @@ def check_events(events: Sequence[StreamEvent]) -> None:
             moved = [replace(each.token, start=each.token.start + start, end=each.token.end + start) for each in tokens]
             assert moved == list(best.target.tokens[slice(*sentence.target.tokens)])
             assert [token.log_prob for token in tokens] == alone.token_log_probs.tolist()
-            rows = alone.alignments[0].tokens
-            np.testing.assert_array_equal([token.attentions[0] for token in tokens], rows)
+            for mechanism, alignment in enumerate(alone.alignments):
+                np.testing.assert_array_equal([token.attentions[mechanism] for token in tokens], alignment.tokens)
 
 
 @given(st.data())
@@ -92,8 +104,11 @@ def test_whatever_is_told_in_whatever_parts_adds_up_to_the_answer(data: st.DataO
     space, known = tokenizer.find_piece("▁"), st.integers(UNK + 1, tokenizer.vocabulary_size - 1)
     ids = data.draw(st.lists(st.one_of(known, st.sampled_from((space, space, UNK))), max_size=12))
     cuts = sorted(data.draw(st.sets(st.integers(1, max(1, len(ids))))))
-    translator = make_translator(TellingDecoder((*ids, EOS), cuts), tokenizer)
-    events = asyncio.run(collect(translator, TEXTS, replace_unknowns=True))
+    mechanisms = data.draw(st.sampled_from((ONE_MECHANISM, WITH_ALIGNER)))
+    decoder = TellingDecoder((*ids, EOS), cuts, len(mechanisms))
+    events = asyncio.run(
+        collect(make_translator(decoder, tokenizer, mechanisms=mechanisms), TEXTS, replace_unknowns=True)
+    )
     check_events([event for some in events for event in some])
 
 

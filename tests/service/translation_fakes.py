@@ -18,6 +18,7 @@ from service.translator import Translator, TranslatorLimits
 EOS, UNK = 2, 3
 GREEDY = DecodingOptions(beam_size=1)
 ONE_MECHANISM = (Mechanism("luong", normalized=True),)
+WITH_ALIGNER = (Mechanism("bahdanau_aligner", normalized=True, row_offset=1), *ONE_MECHANISM)
 TWO_MECHANISMS = (*ONE_MECHANISM, Mechanism("luong_monotonic", normalized=False))
 
 
