@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from model_export.attention_config import CustomAttentionConfig
 from model_export.batching import BucketedBatches, PairSource
+from model_export.concatenation import ConcatenatedPairs
 from model_export.config import ExperimentConfig, ModelConfig, TrainConfig, read_config
 from model_export.corpus_readers import Corpus, CorpusFormat, read_pairs
 from model_export.data import EncodedPairs, encode_pairs
@@ -205,11 +206,14 @@ def _encode(
 def _vary(encoded: EncodedPairs, corpus: Corpus, alignments: WordAlignments | None, run: RunDirectory) -> PairSource:
     """The training pairs, different from epoch to epoch where the configuration says so."""
     training = run.read_config().training
-    if training.subword_candidates == 1:
-        return encoded
-    sampling = Sampling(training.subword_candidates, training.subword_alpha, training.seed, training.max_tokens)
-    links = alignments.links if alignments else None
-    return SampledPairs(encoded, corpus, links, run.tokenizer_path.read_bytes(), sampling)
+    pairs: PairSource = encoded
+    if training.subword_candidates > 1:
+        sampling = Sampling(training.subword_candidates, training.subword_alpha, training.seed, training.max_tokens)
+        links = alignments.links if alignments else None
+        pairs = SampledPairs(encoded, corpus, links, run.tokenizer_path.read_bytes(), sampling)
+    if training.concatenated_share:
+        pairs = ConcatenatedPairs(pairs, training.concatenated_share, training.seed, training.max_tokens)
+    return pairs
 
 
 def _make_trainer(run: RunDirectory, config: ExperimentConfig, encoded: dict[str, PairSource]) -> Trainer:
