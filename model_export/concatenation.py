@@ -1,8 +1,7 @@
 """Longer training sentences: neighbours of chance are joined, so that the model meets lengths its corpus lacks.
 
 Source: Kondo et al. 2021, "Sentence Concatenation Approach to Data Augmentation for Neural Machine Translation"
-(arXiv:2104.08478), section 3, there with two sentences and a token between them; here with two to four and none, as a
-text of several sentences would be encoded.
+(arXiv:2104.08478), there with two sentences. Nothing stands between the joined ones, as in a text of several sentences.
 """
 
 from __future__ import annotations
