@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -48,6 +48,12 @@ def bucket_width(length: int) -> int:
     return BUCKET_BOUNDARIES[-1] + -(-beyond // _WIDTH_STEP_BEYOND) * _WIDTH_STEP_BEYOND
 
 
+class PairSource(Protocol):
+    """Encoded pairs that may differ from epoch to epoch, but depend on nothing else."""
+
+    def epoch(self, number: int, /) -> EncodedPairs: ...
+
+
 class BucketedBatches:
     """All pairs once per epoch, in batches whose order and make-up depend on the seed and the epoch alone.
 
@@ -57,63 +63,69 @@ class BucketedBatches:
         seed: of the shuffling.
     """
 
-    def __init__(self, pairs: EncodedPairs, token_budget: int, seed: int) -> None:
+    def __init__(self, pairs: PairSource, token_budget: int, seed: int) -> None:
         self._pairs = pairs
         self._seed = seed
-        widths = np.array(
-            [
-                bucket_width(max(len(source), len(target) - 1))
-                for source, target in zip(pairs.source_ids, pairs.target_ids, strict=True)
-            ]
-        )
-        self._buckets = {int(width): np.flatnonzero(widths == width) for width in np.unique(widths)}
-        self._rows = {width: max(1, token_budget // width) for width in self._buckets}
+        self._token_budget = token_budget
+        first = pairs.epoch(0)
+        self._tokens = sum(map(len, first.source_ids)) + sum(len(ids) - 1 for ids in first.target_ids)
+        buckets = _sort_into_buckets(first)
+        self._counts = {width: -(-len(members) // self._rows(width)) for width, members in buckets.items()}
+
+    def _rows(self, width: int) -> int:
+        return max(1, self._token_budget // width)
 
     def __len__(self) -> int:
-        """How many batches an epoch has; the same in every epoch."""
-        return sum(-(-len(members) // self._rows[width]) for width, members in self._buckets.items())
+        """How many batches the first epoch has; the others have as many, or, of pairs that vary, about as many."""
+        return sum(self._counts.values())
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
-        """The (rows, width) that occur, by width."""
-        return [(rows, width) for width, rows in sorted(self._rows.items())]
+        """The (rows, width) that occur in the first epoch, by width."""
+        return [(self._rows(width), width) for width in sorted(self._counts)]
 
     @property
     def padding_share(self) -> float:
-        """Share of source and target positions that hold padding, filled-up rows included."""
-        used = sum(len(ids) for ids in self._pairs.source_ids) + sum(len(ids) - 1 for ids in self._pairs.target_ids)
-        batches = ((-(-len(members) // self._rows[width]), width) for width, members in self._buckets.items())
-        return 1.0 - used / sum(2 * count * self._rows[width] * width for count, width in batches)
+        """Share of the first epoch's source and target positions that hold padding, filled-up rows included."""
+        return 1.0 - self._tokens / sum(2 * n * self._rows(width) * width for width, n in self._counts.items())
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """Yields the batches of one epoch, counted from 0."""
+        pairs = self._pairs.epoch(number)
         generator = np.random.default_rng((self._seed, number))
         chosen: list[tuple[int, IntArray]] = []
-        for width, members in self._buckets.items():
+        for width, members in _sort_into_buckets(pairs).items():
             shuffled = generator.permutation(members)
-            rows = self._rows[width]
+            rows = self._rows(width)
             chosen.extend((width, shuffled[first : first + rows]) for first in range(0, len(shuffled), rows))
         for position in generator.permutation(len(chosen)):
-            yield self._assemble(*chosen[position])
+            yield self._assemble(pairs, *chosen[position])
 
-    def _assemble(self, width: int, members: IntArray) -> Batch:
-        rows = self._rows[width]
-        source_ids = np.full((rows, width), self._pairs.pad_id, dtype=np.int32)
+    def _assemble(self, pairs: EncodedPairs, width: int, members: IntArray) -> Batch:
+        rows = self._rows(width)
+        source_ids = np.full((rows, width), pairs.pad_id, dtype=np.int32)
         source_lengths = np.ones(rows, dtype=np.int32)
-        target_ids = np.full((rows, width + 1), self._pairs.pad_id, dtype=np.int32)
-        source_ids[len(members) :, 0] = self._pairs.eos_id
+        target_ids = np.full((rows, width + 1), pairs.pad_id, dtype=np.int32)
+        source_ids[len(members) :, 0] = pairs.eos_id
         for row, member in enumerate(members):
-            source, target = self._pairs.source_ids[member], self._pairs.target_ids[member]
+            source, target = pairs.source_ids[member], pairs.target_ids[member]
             source_ids[row, : len(source)] = source
             source_lengths[row] = len(source)
             target_ids[row, : len(target)] = target
-        return Batch(source_ids, source_lengths, target_ids, self._align(width, members))
+        return Batch(source_ids, source_lengths, target_ids, self._align(pairs, width, members))
 
-    def _align(self, width: int, members: IntArray) -> FloatArray | None:
-        if not self._pairs.token_links:
+    def _align(self, pairs: EncodedPairs, width: int, members: IntArray) -> FloatArray | None:
+        if not pairs.token_links:
             return None
-        alignments = np.zeros((self._rows[width], width, width), dtype=np.float32)
+        alignments = np.zeros((self._rows(width), width, width), dtype=np.float32)
         for row, member in enumerate(members):
-            links = self._pairs.token_links[member]
+            links = pairs.token_links[member]
             alignments[row, links[:, 0], links[:, 1]] = 1.0
         return alignments / np.maximum(alignments.sum(axis=-1, keepdims=True), 1.0)
+
+
+def _sort_into_buckets(pairs: EncodedPairs) -> dict[int, IntArray]:
+    """The indices of the pairs of each width, by width."""
+    sides = zip(pairs.source_ids, pairs.target_ids, strict=True)
+    widths = np.array([bucket_width(max(len(source), len(target) - 1)) for source, target in sides])
+    return {int(width): np.flatnonzero(widths == width).astype(np.int32) for width in np.unique(widths)}

@@ -152,6 +152,11 @@ class TrainConfig(StrictModel):
         average_decay: what an exponential moving average of the weights keeps of itself at every step; dev judges, and
             the run keeps, the averaged weights. 0 means no average (Polyak & Juditsky 1992; Tarvainen & Valpola 2017,
             arXiv:1703.01780, for the exponential form).
+        subword_candidates: how many of a word's best segmentations are drawn from, anew in every epoch; 1 always takes
+            the best; see `model_export.subword_sampling`.
+        subword_alpha: 0 draws all of these alike, 1 by their probability.
+        concatenated_share: share of the training pairs that are joined to longer ones, two to four each, other ones in
+            every epoch; see `model_export.concatenation`.
         clip_norm: gradients are scaled down to this global norm.
         alignment_weight: of the loss that draws the first mechanism's attention to given word alignments (`train
             --alignments`), beside a weight of 1 for the words' own loss; 0 leaves attention to itself.
@@ -174,6 +179,9 @@ class TrainConfig(StrictModel):
     final_learning_rate_factor: float = Field(default=0.05, ge=0, le=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     average_decay: float = Field(default=0.0, ge=0, lt=1)
+    subword_candidates: int = Field(default=1, ge=1, le=64)
+    subword_alpha: float = Field(default=0.2, ge=0, le=1)
+    concatenated_share: float = Field(default=0.0, ge=0, le=1)
     clip_norm: float = Field(default=1.0, gt=0)
     alignment_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     alignment_final_weight_factor: float = Field(default=1.0, ge=0, le=1)

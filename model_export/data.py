@@ -28,6 +28,7 @@ class EncodedPairs:
         eos_id: what ends a sentence.
         source_ids: per pair int32 (source_len,), end of sentence included.
         target_ids: per pair int32 (target_len,), start and end of sentence included.
+        members: per pair its index in the corpus.
         token_links: per pair int32 (links, 2), target token and source token, both counted without special tokens; no
             item at all if the corpus has no alignments.
         rejected: line numbers of pairs that were left out, by problem.
@@ -38,9 +39,14 @@ class EncodedPairs:
     eos_id: int
     source_ids: list[IntArray] = field(default_factory=list)
     target_ids: list[IntArray] = field(default_factory=list)
+    members: list[int] = field(default_factory=list)
     token_links: list[IntArray] = field(default_factory=list)
     rejected: dict[str, list[int]] = field(default_factory=dict)
     line_name: str = "line"
+
+    def epoch(self, _: int) -> EncodedPairs:
+        """The pairs of one epoch, counted from 0: here always the same."""
+        return self
 
     def report(self) -> str:
         """Says how many pairs and tokens there are and, per problem, which lines were left out."""
@@ -80,6 +86,7 @@ def encode_pairs(
         elif max(len(source), len(target)) > max_tokens:
             encoded.rejected.setdefault(TOO_MANY_TOKENS, []).append(line)
         else:
+            encoded.members.append(index)
             encoded.source_ids.append(np.array([*source, tokenizer.eos_id], dtype=np.int32))
             encoded.target_ids.append(np.array([tokenizer.bos_id, *target, tokenizer.eos_id], dtype=np.int32))
             if word_links is not None:

@@ -9,7 +9,8 @@ import keras
 from pydantic import TypeAdapter, ValidationError
 
 from model_export.attention_config import CustomAttentionConfig
-from model_export.batching import BucketedBatches
+from model_export.batching import BucketedBatches, PairSource
+from model_export.concatenation import ConcatenatedPairs
 from model_export.config import ExperimentConfig, ModelConfig, TrainConfig, read_config
 from model_export.corpus_readers import Corpus, CorpusFormat, read_pairs
 from model_export.data import EncodedPairs, encode_pairs
@@ -17,6 +18,7 @@ from model_export.decoder import Decoder
 from model_export.errors import ConfigError
 from model_export.run_directory import CONFIG_FILE, DATA_FILE, DataFacts, RunDirectory
 from model_export.seq2seq import Seq2Seq
+from model_export.subword_sampling import SampledPairs, Sampling
 from model_export.tokenizer_training import SPECIAL_IDS, train_tokenizer
 from model_export.training import Trainer
 from model_export.word_alignments import WordAlignments, read_alignments
@@ -194,7 +196,8 @@ def _train(run: RunDirectory, corpora: dict[str, Corpus], alignments: WordAlignm
     config, tokenizer = run.read_config(), run.read_tokenizer()
     links = {"train": alignments.links} if alignments else {}
     encoded = {name: _encode(corpus, tokenizer, config, links.get(name)) for name, corpus in corpora.items()}
-    trainer = _make_trainer(run, config, encoded)
+    train = _vary(encoded["train"], corpora["train"], alignments, run)
+    trainer = _make_trainer(run, config, {"train": train, "dev": encoded["dev"]})
     if resume and run.has_checkpoint:
         trainer.resume()
         progress = trainer.progress
@@ -212,7 +215,20 @@ def _encode(
     return encoded
 
 
-def _make_trainer(run: RunDirectory, config: ExperimentConfig, encoded: dict[str, EncodedPairs]) -> Trainer:
+def _vary(encoded: EncodedPairs, corpus: Corpus, alignments: WordAlignments | None, run: RunDirectory) -> PairSource:
+    """The training pairs, different from epoch to epoch where the configuration says so."""
+    training = run.read_config().training
+    pairs: PairSource = encoded
+    if training.subword_candidates > 1:
+        sampling = Sampling(training.subword_candidates, training.subword_alpha, training.seed, training.max_tokens)
+        links = alignments.links if alignments else None
+        pairs = SampledPairs(encoded, corpus, links, run.tokenizer_path.read_bytes(), sampling)
+    if training.concatenated_share:
+        pairs = ConcatenatedPairs(pairs, training.concatenated_share, training.seed, training.max_tokens)
+    return pairs
+
+
+def _make_trainer(run: RunDirectory, config: ExperimentConfig, encoded: dict[str, PairSource]) -> Trainer:
     training = config.training
     keras.utils.set_random_seed(training.seed)
     batches = {
