@@ -235,12 +235,13 @@ class DataSource(StrictModel):
 
 
 class ExperimentConfig(StrictModel):
-    """The whole configuration file: one section per concern."""
+    """The whole configuration file: one section per concern; `remarks` on the training go into manifest and card."""
 
     model: ModelConfig = ModelConfig()
     training: TrainConfig = TrainConfig()
     parity: ParityLimits = ParityLimits()
     data: tuple[DataSource, ...] = ()
+    remarks: str = ""
 
     @field_validator("data")
     @classmethod

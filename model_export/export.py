@@ -154,7 +154,9 @@ def _make_manifest(run: RunDirectory, name: str, graphs: Mapping[str, Graphs], m
         },
         files={},
         max_source_tokens=config.training.max_source_tokens,
-        training=Training(config=config.training.model_dump(mode="json"), data=training_data(facts, config)),
+        training=Training(
+            config=config.training.model_dump(mode="json"), data=training_data(facts, config), remarks=config.remarks
+        ),
         versions={package: version(package) for package in PRODUCERS},
     )
 

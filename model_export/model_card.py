@@ -49,6 +49,7 @@ def render_model_card(manifest: Manifest) -> str:
         _mechanisms(manifest),
         "## Training\n",
         _table(("setting", "value"), ((key, str(value)) for key, value in manifest.training.config.items())),
+        *([f"{manifest.training.remarks}\n"] if manifest.training.remarks else []),
         "## Scores\n",
         _scores(manifest),
         "## Agreement of the graphs with the trained model\n",

@@ -116,10 +116,11 @@ class TrainingData(_Part):
 
 
 class Training(_Part):
-    """How the model was trained."""
+    """How the model was trained; `remarks` tells what the configuration cannot."""
 
     config: dict[str, JsonValue]
     data: tuple[TrainingData, ...]
+    remarks: str = ""
 
 
 class Score(_Part):
