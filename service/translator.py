@@ -52,7 +52,7 @@ class TranslatorLimits:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source text in sentences (ranges begin at 0 in each) and the `len(sentences) + 1` separators around them."""
+    """A source text in sentences or their parts (ranges begin at 0 in each), and the separators around them."""
 
     field: str
     sentences: list[AnalysedText]
@@ -111,7 +111,8 @@ class Translator:
         """Translates every text, all sentences together in one call of the decoder.
 
         White space between sentences and at a text's ends is kept, line breaks too; a text of nothing else, the empty
-        one included, is its own translation, with no sentences and no call of the model. Hypothesis k of a text joins
+        one included, is its own translation, with no sentences and no call of the model. A sentence that is longer than
+        the model takes is parted at pauses, and its parts count as sentences. Hypothesis k of a text joins
         the k-th hypotheses of its sentences, the last where there are fewer. Its `log_prob` is the sum over the
         sentences. Its `score` is their mean: comparable between texts of any length, the sentence's own score
         where there is one sentence, and never better for a later hypothesis.
@@ -126,7 +127,7 @@ class Translator:
             alignment: how much of it to give: `none`, `hard` (links) or `soft` (matrices too).
 
         Raises:
-            TextTooLongError: a sentence has more tokens than the model takes; `field` names the text.
+            TextTooLongError: a sentence has more tokens than the model takes and no pause; `field` names the text.
             InvalidRequestError: a length or the prefix cannot be served.
             UnavailableError: the engine takes no work at the moment.
         """
@@ -152,12 +153,13 @@ class Translator:
         return sources, [self._job(each, options, forced) for source in sources for each in source.sentences]
 
     def _take_apart(self, field: str, text: str) -> Source:
-        sentences, separators = analyse_sentences(text, self.tokenizer)
         limit = self._limits.max_source_tokens
+        sentences, separators = analyse_sentences(text, self.tokenizer, limit)
         longest = max((len(sentence.tokens) for sentence in sentences), default=0)
         if longest > limit:
             raise TextTooLongError(
-                f"{field}: a sentence has {longest} tokens; the model takes at most {limit} (end of sentence included)",
+                f"{field}: a sentence that cannot be parted has {longest} tokens; the model takes at most {limit} "
+                "(end of sentence included)",
                 field,
             )
         return Source(field, sentences, separators)
@@ -172,7 +174,9 @@ class Translator:
             if len(source.sentences) != 1:
                 name = source.field if len(sources) > 1 else "the text"
                 raise InvalidRequestError(
-                    f"target_prefix: needs a text of one sentence; {name} has {len(source.sentences)}", "target_prefix"
+                    f"target_prefix: needs a text of one sentence that the model takes whole; {name} has "
+                    f"{len(source.sentences)}",
+                    "target_prefix",
                 )
         return prefix_ids
 
