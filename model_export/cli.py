@@ -125,6 +125,12 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     translation.add_argument(
         "--translations", type=Path, metavar="FILE", help="also write the translations, one a line"
     )
+    translation.add_argument(
+        "--preferred-source-tokens",
+        type=int,
+        metavar="N",
+        help="part sentences of more subwords (default: as the bundle says); with --record the bundle keeps it",
+    )
     alignment = parser.add_argument_group("alignment")
     alignment.add_argument(
         "--gold", type=Path, metavar="FILE", help="TSV with columns id, part, tags, two texts, links; or NAME.gold"

@@ -71,7 +71,9 @@ def load_models(
 
 def _loaded_model(bundle: Bundle, engine: Engine, backend: Seq2SeqBackend, settings: Settings) -> LoadedModel:
     translator_limits = TranslatorLimits(
-        max_source_tokens=bundle.manifest.max_source_tokens, max_decoding_length=settings.max_target_tokens
+        max_source_tokens=bundle.manifest.max_source_tokens,
+        max_decoding_length=settings.max_target_tokens,
+        preferred_source_tokens=bundle.manifest.preferred_source_tokens,
     )
     mechanisms, rule = bundle.manifest.attention_mechanisms, bundle.manifest.alignment.rule
     model = LoadedModel(

@@ -44,10 +44,15 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TranslatorLimits:
-    """What a model may be asked for, in tokens of one sentence, end of sentence included."""
+    """What a model may be asked for, in tokens of one sentence, end of sentence included.
+
+    `preferred_source_tokens`: the longest sentence that is not parted though it could be; None if that is
+    `max_source_tokens`.
+    """
 
     max_source_tokens: int
     max_decoding_length: int
+    preferred_source_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +117,9 @@ class Translator:
 
         White space between sentences and at a text's ends is kept, line breaks too; a text of nothing else, the empty
         one included, is its own translation, with no sentences and no call of the model. A sentence that is longer than
-        the model takes is parted at pauses, and its parts count as sentences. Hypothesis k of a text joins
-        the k-th hypotheses of its sentences, the last where there are fewer. Its `log_prob` is the sum over the
-        sentences. Its `score` is their mean: comparable between texts of any length, the sentence's own score
+        the model takes, or translates well, is parted at pauses, and its parts count as sentences. Hypothesis k of a
+        text joins the k-th hypotheses of its sentences, the last where there are fewer. Its `log_prob` is the sum over
+        the sentences. Its `score` is their mean: comparable between texts of any length, the sentence's own score
         where there is one sentence, and never better for a later hypothesis.
 
         Alignment matrices stand on the hypothesis where the text has one sentence and on each sentence where it has
@@ -148,13 +153,17 @@ class Translator:
         self, texts: Sequence[str], options: DecodingOptions, target_prefix: str | None
     ) -> tuple[list[Source], list[DecodingJob]]:
         """Takes the texts apart and makes a job of each of their sentences, in order."""
-        sources = [self._take_apart(f"text[{index}]", text) for index, text in enumerate(texts)]
+        limits = self._limits
+        longest = limits.preferred_source_tokens or limits.max_source_tokens
+        if target_prefix:
+            longest = limits.max_source_tokens  # it belongs to one sentence, which is left whole if that can be
+        sources = [self._take_apart(f"text[{index}]", text, longest) for index, text in enumerate(texts)]
         forced = _Forced(self._prefix_ids(target_prefix, sources), self._suppressed_ids(options.suppressed_tokens))
         return sources, [self._job(each, options, forced) for source in sources for each in source.sentences]
 
-    def _take_apart(self, field: str, text: str) -> Source:
+    def _take_apart(self, field: str, text: str, preferred_tokens: int) -> Source:
         limit = self._limits.max_source_tokens
-        sentences, separators = analyse_sentences(text, self.tokenizer, limit)
+        sentences, separators = analyse_sentences(text, self.tokenizer, min(preferred_tokens, limit))
         longest = max((len(sentence.tokens) for sentence in sentences), default=0)
         if longest > limit:
             raise TextTooLongError(

@@ -191,7 +191,8 @@ class ModelDetail(ModelSummary):
     """A model with what its bundle says of it."""
 
     vocabulary_size: int
-    max_source_tokens: int
+    max_source_tokens: int = Field(description="longest sentence taken, in subwords, end of sentence included")
+    preferred_source_tokens: int = Field(description="longest sentence that is not parted though it could be, likewise")
     alignment: LinkRuleModel
     architecture: dict[str, Any]
     training: dict[str, Any]

@@ -27,15 +27,15 @@ def test_models_are_listed_with_their_provider(client: TestClient) -> None:
     [model] = client.get("/models").json()["models"]
     assert (model["name"], model["source_language"], model["target_language"]) == ("tiny", "en", "fr")
     assert model["normalized"] is True
-    assert model["mechanisms"] == [{"name": "luong", "normalized": True}]
+    assert model["mechanisms"] == [{"name": "luong", "normalized": True, "row_offset": 0}]
     assert {"provider", "precision"} <= model.keys()
 
 
 def test_a_model_says_how_it_came_to_be(client: TestClient) -> None:
     model = client.get("/models/tiny").json()
     assert model["architecture"] == {"cell": "gru", "attention_mechanism": "luong"}
-    assert model["max_source_tokens"] == 64
-    assert model["training"] == {"config": {"seed": 1}, "data": []}
+    assert (model["max_source_tokens"], model["preferred_source_tokens"]) == (64, 64)
+    assert model["training"] == {"config": {"seed": 1}, "data": [], "remarks": ""}
 
 
 def test_languages_are_listed_with_their_models(client: TestClient) -> None:

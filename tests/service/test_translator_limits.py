@@ -78,6 +78,18 @@ def test_sentence_that_fits_is_left_whole() -> None:
     assert len(result.source.sentences) == 1
 
 
+def test_sentence_that_the_model_prefers_in_parts_is_parted_where_it_has_pauses() -> None:
+    translator = make_translator(EchoDecoder(), preferred_source=8)
+    [result] = asyncio.run(translator.translate([f"a b c d e, f g h i. {'#' * 15}"], GREEDY))
+    assert [sentence.start for sentence in result.source.sentences] == [0, 11, 20]
+
+
+def test_sentence_with_a_prefix_is_left_whole_where_it_can_be() -> None:
+    translator = make_translator(EchoDecoder(), preferred_source=8)
+    [result] = asyncio.run(translator.translate(["a b c d e, f g h i."], GREEDY, "Oh"))
+    assert result.hypotheses[0].target.text == "Oh a b c d e , f g h i ."
+
+
 def test_text_is_parted_between_words_where_nothing_else_is_left() -> None:
     decoder = EchoDecoder()
     [result] = translate(["x " * 50], decoder=decoder)
