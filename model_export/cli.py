@@ -144,6 +144,9 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     alignment.add_argument(
         "--reverse-bundle", type=Path, metavar="DIR", help="a bundle of the other direction: symmetrises links too"
     )
+    alignment.add_argument(
+        "--diagnostics", action="store_true", help="also delete and double words of --gold, and judge what is found"
+    )
     parser.set_defaults(command="model_export.evaluation_command:run_evaluation")
 
 

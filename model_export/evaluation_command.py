@@ -26,7 +26,7 @@ from model_export.evaluation import (
     translate_corpus,
 )
 from model_export.gold_alignments import read_gold
-from model_export.gold_command import GoldReport, measure_alignments
+from model_export.gold_command import GoldReport, judge_diagnostics, measure_alignments
 from service.bundle.manifest import AlignmentInfo, Score
 from service.domain import DecodingOptions
 
@@ -60,6 +60,8 @@ def run_evaluation(arguments: Namespace) -> None:
         reverse = load_bundle(arguments.reverse_bundle, None) if arguments.reverse_bundle else None
         found = measure_alignments(model, reverse, gold.swapped if arguments.swap else gold, arguments.tune_threshold)
         report.values["alignment"] = found.values
+        if arguments.diagnostics:
+            report.values["diagnostics"] = judge_diagnostics(model, gold.swapped if arguments.swap else gold)
         report.scores += _link_scores(found, arguments, model.precision)
         report.alignment = found.tuned
     if arguments.json:
@@ -82,6 +84,7 @@ def _check(arguments: Namespace) -> None:
         ("--translations", arguments.translations, arguments.test, "needs --test"),
         ("--preferred-source-tokens", arguments.preferred_source_tokens, arguments.test, "needs --test"),
         ("--part", arguments.part, arguments.gold, "needs --gold"),
+        ("--diagnostics", arguments.diagnostics, arguments.gold, "needs --gold"),
         ("--reverse-bundle", arguments.reverse_bundle, arguments.gold, "needs --gold"),
         ("--tune-threshold", arguments.tune_threshold, arguments.gold, "needs --gold"),
         (

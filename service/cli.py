@@ -15,6 +15,7 @@ from service.alignment import AlignmentDetail
 from service.cli_options import (
     MODEL_SETTINGS,
     add_decoding_options,
+    add_diagnostics,
     add_files_and_model,
     add_settings,
     decoding_options,
@@ -41,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "translate":
         _check_translate(parser, options)
+    if options.command != "serve" and options.diagnostics and not options.jsonl:
+        parser.error("--diagnostics needs --jsonl")
     try:
         settings = load_settings(_overrides(options))
         set_up_logging(settings.log_level)
@@ -102,6 +105,7 @@ def _add_translate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alignment", choices=get_args(AlignmentDetail), default="soft", help="with --jsonl; default: %(default)s"
     )
+    add_diagnostics(parser)
     add_settings(parser, MODEL_SETTINGS)
 
 
@@ -144,7 +148,7 @@ async def _process(settings: Settings, options: argparse.Namespace) -> None:
 def _translating(registry: ModelRegistry, options: argparse.Namespace) -> Work:
     model = registry.find(options.model, options.source_language, options.target_language)
     alignment: AlignmentDetail = options.alignment if options.jsonl else "none"
-    return translating(model.translator, decoding_options(options), alignment)
+    return translating(model.translator, decoding_options(options), alignment, options.diagnostics)
 
 
 def _renderer(options: argparse.Namespace) -> Callable[[TranslatedText], str]:
