@@ -1,4 +1,4 @@
-"""The command `interlinear`: `serve`, `translate` and `align`."""
+"""The command `interlinear`: `serve`, `translate`, `align` and `models`."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from service.engine.limits import EngineLimits
 from service.errors import InterlinearError, InvalidRequestError
 from service.line_translation import Work, best_text, json_line, translating, write_lines
 from service.logging_setup import set_up_logging
+from service.models_command import add_models, make_models_dir, run_models
 from service.registry import ModelRegistry
 from service.settings import PREFIX, Settings, load_settings, unknown_variables
 
@@ -42,15 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "translate":
         _check_translate(parser, options)
-    if options.command != "serve" and options.diagnostics and not options.jsonl:
+    if options.command in ("translate", "align") and options.diagnostics and not options.jsonl:
         parser.error("--diagnostics needs --jsonl")
     try:
+        if options.command == "models":
+            make_models_dir(options)
         settings = load_settings(_overrides(options))
         set_up_logging(settings.log_level)
         for complaint in unknown_variables(os.environ):
             logger.warning("%s", complaint)
         if options.command == "serve":
             _serve(settings)
+        elif options.command == "models":
+            run_models(options, settings)
         else:
             asyncio.run(_process(settings, options))
     except InterlinearError as error:
@@ -89,6 +94,13 @@ def build_parser() -> argparse.ArgumentParser:
             help="align sentence pairs with the words of their translations",
             description="Aligns without a server. Reads lines of source<TAB>target and writes a line of links for each "
             "(i-j, words counted from 0, as Pharaoh does).",
+        )
+    )
+    add_models(
+        commands.add_parser(
+            "models",
+            help="list and install models",
+            description="Lists the models that would be served, and installs more.",
         )
     )
     return parser

@@ -25,20 +25,22 @@ logger = logging.getLogger(__name__)
 BUILT_IN_MODELS: Final = Path(__file__).parent / "models"
 
 
-def find_bundles(settings: Settings) -> list[Path]:
+def find_bundles(settings: Settings, needed: bool = True) -> list[Path]:
     """The directories of all bundles to serve: the built-in ones, then those of `models_dir`, each by name.
 
+    Hidden directories hold none: what is about to be installed stands there.
+
     Raises:
-        ConfigurationError: there are none, or `models_dir` cannot be read.
+        ConfigurationError: there are none, though they are needed, or `models_dir` cannot be read.
     """
     parents = [BUILT_IN_MODELS] if settings.built_in_models else []
     if settings.models_dir is not None:
         parents.append(settings.models_dir)
     try:
-        bundles = [file.parent for parent in parents for file in sorted(parent.glob(f"*/{MANIFEST_FILE}"))]
+        bundles = [file.parent for parent in parents for file in sorted(parent.glob(f"[!.]*/{MANIFEST_FILE}"))]
     except OSError as error:
         raise ConfigurationError(f"INTERLINEAR_MODELS_DIR: cannot be read: {error.strerror}") from error
-    if not bundles:
+    if needed and not bundles:
         searched = ", ".join(str(parent) for parent in parents)
         raise ConfigurationError(f"there is no model bundle (a directory with a {MANIFEST_FILE}) in {searched}")
     return bundles

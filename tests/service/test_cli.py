@@ -44,7 +44,7 @@ def run_process(*arguments: str, standard_input: bytes = b"", **environment: str
     )
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["translate"], ["align"]])
+@pytest.mark.parametrize("command", [[], ["serve"], ["translate"], ["align"], ["models"], ["models", "install"]])
 def test_help_is_given(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([*command, "--help"])
@@ -159,7 +159,7 @@ def test_a_line_too_long_names_file_and_line(models: Path, tmp_path: Path, capsy
     file.write_text("tea\n" + "tea#" * 50 + "\n", encoding="utf-8")
     assert translate(models, str(file)) == 1
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"interlinear: error: {file}:2: a sentence has ")
+    assert captured.err.startswith(f"interlinear: error: {file}:2: a sentence that cannot be parted has ")
     assert captured.err.count("\n") == captured.out.count("\n") == 1
 
 
