@@ -87,15 +87,21 @@ def _check_graphs(bundle: Bundle) -> None:
 
 
 def _list(paths: Iterable[Path]) -> None:
-    broken = 0
+    problems = []
+    places: dict[str, Path] = {}
     for path in paths:
         try:
-            print(_describe(read_bundle(path)))
+            bundle = read_bundle(path)
         except BundleError as error:
-            broken += 1
-            print(f"{path.name}: cannot be served: {error}")
-    if broken:
-        raise InstallationError(f"{broken} of the bundles cannot be served, so the service would not start")
+            problems.append(f"cannot be served: {error}")
+            continue
+        print(_describe(bundle))
+        name = bundle.manifest.name
+        if name in places:
+            problems.append(f"two models have the name {name}: {places[name]} and {path}")
+        places[name] = path
+    if problems:
+        raise InstallationError(f"the service would not start: {'; '.join(problems)}")
 
 
 def _describe(bundle: Bundle) -> str:

@@ -208,8 +208,17 @@ def test_a_broken_bundle_is_listed_as_such(models: Path, capsys: pytest.CaptureF
     (models / "spoilt" / "tokenizer.model").write_bytes(b"")
     assert list_models(models) == 1
     captured = capsys.readouterr()
-    assert "spoilt: cannot be served" in captured.out
-    assert "1 of the bundles cannot be served" in captured.err
+    assert captured.out.startswith("tiny: en to fr")
+    assert captured.err.startswith("interlinear: error: the service would not start: cannot be served: ")
+    assert str(models / "spoilt" / "tokenizer.model") in captured.err
+
+
+def test_two_bundles_of_one_name_are_listed_as_such(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_bundle(models / "one")
+    write_bundle(models / "other")
+    assert list_models(models) == 1
+    expected = f"two models have the name tiny: {models / 'one'} and {models / 'other'}"
+    assert expected in capsys.readouterr().err
 
 
 def test_built_in_models_are_listed(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
