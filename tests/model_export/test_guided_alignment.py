@@ -219,6 +219,22 @@ def test_a_resumed_guided_run_equals_an_uninterrupted_one_to_the_bit(tmp_path: P
 # --- The command line -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("attention", "field"),
+    [
+        ("attention: {name: luong, probability_fn: hardmax}", "attention"),
+        ("attention: {name: luong_monotonic, mode: hard}", "attention"),
+        ("aligner: {name: luong, probability_fn: hardmax}", "aligner"),
+    ],
+)
+def test_attention_without_a_gradient_cannot_be_guided(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], attention: str, field: str
+) -> None:
+    options = write_task(tmp_path, GUIDED_CONFIG.replace("dropout: 0.0", f"dropout: 0.0, {attention}"), 20)
+    shown = fail(capsys, *training_arguments(tmp_path), *options)
+    assert shown == f"model.{field}: attends to one position at a time, so no loss can draw it anywhere"
+
+
 def test_alignments_and_their_weight_need_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = write_task(tmp_path, GUIDED_CONFIG, 20)
     arguments = training_arguments(tmp_path)
