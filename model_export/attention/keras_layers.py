@@ -21,7 +21,7 @@ from keras import ops
 
 from model_export.attention.mechanism import AttentionMechanism
 from model_export.attention.memory import Memory
-from model_export.attention.probability import mask_scores, softmax
+from model_export.attention.probability import mask_scores, mask_weights, softmax
 
 
 class _OriginalCall(keras.layers.Layer):
@@ -133,7 +133,8 @@ class KerasLayerMechanism(AttentionMechanism):
 
     The memory is not projected: keys are the values, and queries must be as deep as the memory. Weights and context
     are those of the layer for one query under the memory's mask, but a position outside the mask gets weight 0 whatever
-    its score, where the layer subtracts 1e9. In training, dropout acts on the weights, which then no longer sum to 1.
+    its score, where the layer subtracts 1e9, and makes uniform weights of a row that is all masked. In training, dropout
+    acts on the weights, which then no longer sum to 1.
 
     Args:
         layer: gives the scores.
@@ -185,7 +186,8 @@ class KerasLayerMechanism(AttentionMechanism):
             self.build_for(query.shape[-1], memory.values.shape[-1])
         self._check_depths(query.shape[-1], memory.values.shape[-1])
         scores = ops.squeeze(self.layer.scores(query[:, None, :], memory.keys), axis=1)  # (B, S)
-        return self.weight_dropout(softmax(mask_scores(scores, memory.mask)), training=training)
+        weights = mask_weights(softmax(mask_scores(scores, memory.mask)), memory.mask)
+        return self.weight_dropout(weights, training=training)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; a memory is state and is not among them."""

@@ -81,7 +81,8 @@ class AttentionMechanism(keras.layers.Layer):
             mask: (B, S) bool, True = real, at least one per row; None if all of it is real.
 
         Raises:
-            ValueError: a sentence has no real entry (seen only where values are known, not while a graph is traced).
+            ValueError: a sentence has no real entry. This is seen only where values are known; in a graph, as in
+                `fit` and `predict`, such a sentence gets no weight at all.
         """
         memory = ops.convert_to_tensor(memory, dtype=self.compute_dtype)
         if mask is None:

@@ -19,7 +19,7 @@ class Memory(NamedTuple):
     Attributes:
         keys: (B, S, U) float32, what queries are compared with; the values themselves if a mechanism projects none.
         values: (B, S, D) float32, the memory itself, zero at padding.
-        mask: (B, S) bool, True = real token; at least one True per row.
+        mask: (B, S) bool, True = real token; at least one True per row (a row without one gets no weight).
     """
 
     keys: Any

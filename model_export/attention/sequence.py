@@ -60,7 +60,8 @@ class SequenceAttention(keras.layers.Layer):
             Contexts (B, T, D') and alignments (B, T, S).
 
         Raises:
-            ValueError: a row of the mask is all False (seen only where values are known, not in a graph).
+            ValueError: a row of the mask is all False. This is seen only where values are known; in a graph, as in `fit`
+                and `predict`, such a row has no weights, and its contexts are 0.
         """
         mask = values_mask if mask is None else mask
         memory = self.mechanism.prepare(values, None if mask is None else ops.cast(mask, "bool"))

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from model_export.attention.memory import Memory
-from model_export.attention.probability import mask_scores, probability_function
+from model_export.attention.probability import mask_scores, mask_weights, probability_function
 from model_export.attention.scoring import AdditiveScore, MultiplicativeScore, ScoringMechanism
 
 
@@ -21,7 +21,8 @@ class SoftmaxMechanism(ScoringMechanism):
 
     def align(self, query: Any, memory: Memory, previous: Any, training: bool = False) -> Any:
         """See `AttentionMechanism.align`; `previous` is not read."""
-        return self._probabilities(mask_scores(self.score(query, memory.keys), memory.mask))
+        scores = mask_scores(self.score(query, memory.keys), memory.mask)
+        return mask_weights(self._probabilities(scores), memory.mask)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; a memory is state and is not among them."""

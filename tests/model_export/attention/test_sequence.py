@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from model_export.attention import BahdanauMonotonicAttention, SequenceAttention
+from model_export.attention import (
+    BahdanauMonotonicAttention,
+    KerasAdditiveAttentionMechanism,
+    KerasAttentionMechanism,
+    SequenceAttention,
+)
 from tests.model_export.attention.by_hand import DEPTH, KINDS, MASK, SOFT, UNITS, Array, make, make_with_weights
 from tests.model_export.tiny_models import as_numpy, random_array
 
@@ -84,6 +89,21 @@ def test_contexts_carry_the_mask_of_the_queries() -> None:
     contexts, alignments = SequenceAttention(make("bahdanau"))(queries, VALUES, mask=MASK)
     np.testing.assert_array_equal(as_numpy(contexts._keras_mask), real)
     assert getattr(alignments, "_keras_mask", None) is None
+
+
+@pytest.mark.parametrize("mechanism_class", [KerasAttentionMechanism, KerasAdditiveAttentionMechanism, *KINDS])
+def test_in_a_graph_a_sentence_of_padding_gets_no_weight(mechanism_class: Any) -> None:
+    mechanism = make(mechanism_class) if isinstance(mechanism_class, str) else mechanism_class()
+    queries = random_array(3, STEPS, UNITS if isinstance(mechanism_class, str) else DEPTH)
+    arrays = [keras.Input(array.shape[1:]) for array in (queries, VALUES)]
+    real = keras.Input((5,), dtype="bool")
+    model = keras.Model([*arrays, real], SequenceAttention(mechanism)(*arrays, mask=real))
+    expected = model.predict([queries, VALUES, MASK], verbose=0)
+    contexts, alignments = model.predict([queries, VALUES, MASK & [[True], [False], [True]]], verbose=0)
+    assert not contexts[1].any()
+    assert not alignments[1].any()
+    for found, before in zip((contexts, alignments), expected, strict=True):
+        np.testing.assert_array_equal(found[[0, 2]], before[[0, 2]])
 
 
 def test_the_configuration_holds_the_mechanism() -> None:
