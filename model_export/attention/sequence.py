@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -52,19 +53,19 @@ class SequenceAttention(keras.layers.Layer):
         Args:
             queries: (B, T, Q). Their own Keras mask, if any, passes to the contexts; it changes no number.
             values: (B, S, D), the memory, finite also at padding.
-            mask: (B, S) bool, True = real, at least one per row; None for the mask that `values` carry.
-            values_mask: that mask; Keras fills it in.
+            mask: (B, S) bool, True = real, at least one per row. Where `values` carry a mask, real is what both say.
+            values_mask: the mask that `values` carry; Keras fills it in.
             training: whether random noise in the mechanism acts.
 
         Returns:
             Contexts (B, T, D') and alignments (B, T, S).
 
         Raises:
-            ValueError: a row of the mask is all False. This is seen only where values are known; in a graph, as in `fit`
-                and `predict`, such a row has no weights, and its contexts are 0.
+            ValueError: a row of the mask is all False. This is seen only where values are known; in a graph, as in
+                `fit` and `predict`, such a row has no weights, and its contexts are 0.
         """
-        mask = values_mask if mask is None else mask
-        memory = self.mechanism.prepare(values, None if mask is None else ops.cast(mask, "bool"))
+        masks = [ops.cast(each, "bool") for each in (mask, values_mask) if each is not None]
+        memory = self.mechanism.prepare(values, functools.reduce(ops.logical_and, masks) if masks else None)
 
         def advance(before: Attended, query: Any) -> tuple[Attended, Attended]:
             attended = self.mechanism.attend(query, memory, before.alignments, training=training)

@@ -79,8 +79,12 @@ def test_the_mask_that_values_carry_is_taken() -> None:
     expected = as_numpy(layer(QUERIES, VALUES, mask=MASK)[1])
     np.testing.assert_array_equal(as_numpy(layer(QUERIES, masked)[1]), expected)
     assert (expected.transpose(0, 2, 1)[~MASK] == 0).all()
-    everything = layer(QUERIES, masked, mask=np.ones_like(MASK))[1]  # a mask that is passed comes before it
-    np.testing.assert_array_equal(as_numpy(everything), as_numpy(layer(QUERIES, VALUES * MASK[:, :, None])[1]))
+    # With a mask that is passed as well, real is what both call real.
+    np.testing.assert_array_equal(as_numpy(layer(QUERIES, masked, mask=np.ones_like(MASK))[1]), expected)
+    scattered = MASK & [True, False, True, True, False]
+    both = as_numpy(layer(QUERIES, masked, mask=scattered)[1])
+    np.testing.assert_array_equal(both, as_numpy(layer(QUERIES, VALUES, mask=scattered)[1]))
+    assert (both != expected).any()
 
 
 def test_contexts_carry_the_mask_of_the_queries() -> None:
