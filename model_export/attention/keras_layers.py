@@ -133,8 +133,8 @@ class KerasLayerMechanism(AttentionMechanism):
 
     The memory is not projected: keys are the values, and queries must be as deep as the memory. Weights and context
     are those of the layer for one query under the memory's mask, but a position outside the mask gets weight 0 whatever
-    its score, where the layer subtracts 1e9, and makes uniform weights of a row that is all masked. In training, dropout
-    acts on the weights, which then no longer sum to 1.
+    its score, where the layer subtracts 1e9 and makes a row that is all masked uniform. In training, dropout acts on
+    the weights, which then no longer sum to 1.
 
     Args:
         layer: gives the scores.

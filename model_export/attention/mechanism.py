@@ -81,8 +81,8 @@ class AttentionMechanism(keras.layers.Layer):
             mask: (B, S) bool, True = real, at least one per row; None if all of it is real.
 
         Raises:
-            ValueError: the mask has another shape, or a sentence has no real entry. The latter is seen only where values are known; in a graph, as in
-                `fit` and `predict`, such a sentence gets no weight at all.
+            ValueError: the mask has another shape, or a sentence has no real entry. The latter is seen only where
+                values are known; in a graph, as in `fit` and `predict`, such a sentence gets no weight at all.
         """
         memory = ops.convert_to_tensor(memory, dtype=self.compute_dtype)
         if mask is None:

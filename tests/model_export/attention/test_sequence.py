@@ -129,6 +129,21 @@ def test_bad_arguments_are_refused() -> None:
         SequenceAttention(make("bahdanau"))(QUERIES, VALUES, mask=MASK & [[True], [False], [True]])
 
 
+@pytest.mark.parametrize("query_mask", [None, np.ones((3, STEPS), dtype=bool)])
+def test_a_list_of_masks_is_refused(query_mask: Any) -> None:
+    layer = SequenceAttention(make("bahdanau"), name="attend")
+    message = r"attend: mask: expected one tensor \(batch, source_len\), the mask of the values, not a list of 2"
+    with pytest.raises(ValueError, match=message):
+        layer(QUERIES, VALUES, mask=[query_mask, MASK])
+    with pytest.raises(ValueError, match=message):
+        layer(keras.Input((None, UNITS)), keras.Input((None, DEPTH)), mask=[query_mask, keras.Input((None,))])
+
+
+def test_a_mask_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"mask: expected shape \(3, 5\), as the memory has it, not \(3, 4\)"):
+        SequenceAttention(make("bahdanau"))(QUERIES, VALUES, mask=np.ones((3, STEPS), dtype=bool))
+
+
 # --- Training, on two Keras backends --------------------------------------------------------------------------------
 
 
