@@ -21,6 +21,7 @@ from model_export.attention_step import (
     as_tuple,
     inputs_then_attention,
     shaped_like,
+    zero_cell_state,
 )
 
 __all__ = ["AttentionWrapper", "AttentionWrapperState"]
@@ -141,7 +142,7 @@ class AttentionWrapper(AttentionStep):
 
     def _first_cell_state(self, batch_size: Any) -> Any:
         """The cell's own initial state, or the one given, in the structure of the former."""
-        cell_state = self.cell.get_initial_state(batch_size=batch_size)
+        cell_state = zero_cell_state(self.cell, batch_size)
         given = self._initial_cell_state
         if given is None:
             return cell_state

@@ -218,6 +218,8 @@ def test_sizes_and_layers_must_agree_with_the_mechanisms(options: dict[str, Any]
     ("options", "message"),
     [
         ({"cell": keras.layers.Dense(3)}, "cell: Dense is not an RNN cell"),
+        ({"cell": keras.layers.GRU(3)}, "cell: GRU is a layer, not a cell; use GRUCell"),
+        ({"cell": keras.layers.RNN(keras.layers.LSTMCell(3))}, "cell: RNN is a layer, not a cell; use LSTMCell"),
         ({"attention_mechanism": keras.layers.Dense(3)}, "attention_mechanism: Dense is not an AttentionMechanism"),
         ({"attention_mechanism": [keras.layers.Dense(3)]}, "attention_mechanism: Dense is not an AttentionMechanism"),
         ({"cell_input_fn": "add"}, "cell_input_fn: str cannot be called"),
