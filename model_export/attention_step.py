@@ -167,8 +167,11 @@ class AttentionStep(keras.layers.Layer):
         """A, of all mechanisms together.
 
         Raises:
-            ValueError: the depths of the memories are not known yet.
+            ValueError: it depends on memories that are not known yet.
         """
+        sizes = [layer.units for layer in self.attention_layers or () if isinstance(layer, keras.layers.Dense)]
+        if len(sizes) == len(self.mechanisms):  # whatever the memories
+            return sum(sizes)
         depths = self._depths.get("memory_depths") or [each.values.shape[-1] for each in self.mechanisms]
         return self._width_over(depths)
 

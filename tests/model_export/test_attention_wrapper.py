@@ -171,6 +171,14 @@ def test_keras_rnn_builds_the_wrapper_in_a_model_that_learns() -> None:
     assert history["loss"][-1] < 0.5 * history["loss"][0]
 
 
+@pytest.mark.parametrize("options", [{"attention_layer_size": 3}, {}])
+def test_keras_rnn_can_be_made_before_the_memory_is_known(options: dict[str, Any]) -> None:
+    wrapper = AttentionWrapper(keras.layers.GRUCell(WIDTH), BahdanauAttention(4), **options)
+    rnn = keras.layers.RNN(wrapper, return_sequences=True)
+    prepared(wrapper)
+    close(np.swapaxes(rnn(np.swapaxes(INPUTS, 0, 1)), 0, 1), run(wrapper)[0])
+
+
 RUN_ELSEWHERE = """
 import sys
 import keras, numpy as np
