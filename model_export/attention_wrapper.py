@@ -31,6 +31,9 @@ __all__ = ["AttentionWrapper", "AttentionWrapperState"]
 class AttentionWrapper(AttentionStep):
     """A recurrent cell with attention, usable as a cell of `keras.layers.RNN`; the step is that of `AttentionStep`.
 
+    On JAX it cannot be one of `StackedRNNCells`, which return its state as a list where JAX wants the structure that
+    came in. Put the stack into the wrapper instead, or a second `RNN` behind the first.
+
     Args:
         cell: any Keras RNN cell, also `StackedRNNCells`.
         attention_mechanism: one mechanism or a list of them, which must not be empty.
