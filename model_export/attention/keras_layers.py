@@ -24,6 +24,16 @@ from model_export.attention.memory import Memory
 from model_export.attention.probability import mask_scores, mask_weights, softmax
 
 
+def check_dropout(dropout: float) -> None:
+    """Checks the share of weights that training drops.
+
+    Raises:
+        ValueError: it is not between 0 and 1, or is 1.
+    """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: expected a share of at least 0 and below 1, not {dropout}")
+
+
 class _OriginalCall(keras.layers.Layer):
     """What both layers add to Keras's; comes before Keras's class among the bases."""
 
@@ -86,7 +96,7 @@ class Attention(_OriginalCall, keras.layers.Attention):
         **kwargs: Keras's: name, dtype, trainable.
 
     Raises:
-        ValueError: `score_mode` is unknown.
+        ValueError: `score_mode` is unknown, or `dropout` is no share.
     """
 
     def __init__(
@@ -98,6 +108,7 @@ class Attention(_OriginalCall, keras.layers.Attention):
         causal: bool = False,
         **kwargs: Any,
     ) -> None:
+        check_dropout(dropout)
         super().__init__(use_scale=use_scale, score_mode=score_mode, dropout=dropout, seed=seed, **kwargs)
         self.causal = causal
 
@@ -114,6 +125,9 @@ class AdditiveAttention(_OriginalCall, keras.layers.AdditiveAttention):
         seed: of that dropout.
         causal: as the call argument `use_causal_mask`, for all calls.
         **kwargs: Keras's: name, dtype, trainable.
+
+    Raises:
+        ValueError: `dropout` is no share.
     """
 
     def __init__(
@@ -124,6 +138,7 @@ class AdditiveAttention(_OriginalCall, keras.layers.AdditiveAttention):
         causal: bool = False,
         **kwargs: Any,
     ) -> None:
+        check_dropout(dropout)
         super().__init__(use_scale=use_scale, dropout=dropout, seed=seed, **kwargs)
         self.causal = causal
 
@@ -141,6 +156,9 @@ class KerasLayerMechanism(AttentionMechanism):
         dropout: share of the weights that training drops.
         seed: of that dropout.
         memory, memory_sequence_length: see `AttentionMechanism`.
+
+    Raises:
+        ValueError: `dropout` is no share.
     """
 
     has_keys = False
@@ -154,6 +172,7 @@ class KerasLayerMechanism(AttentionMechanism):
         memory_sequence_length: Any = None,
         **kwargs: Any,
     ) -> None:
+        check_dropout(dropout)
         super().__init__(memory, memory_sequence_length, **kwargs)
         self.layer = layer
         self.dropout = dropout
@@ -206,7 +225,7 @@ class KerasAttentionMechanism(KerasLayerMechanism):
         **kwargs: Keras's: name, trainable.
 
     Raises:
-        ValueError: `score_mode` is unknown.
+        ValueError: `score_mode` is unknown, or `dropout` is no share.
     """
 
     def __init__(
@@ -237,6 +256,9 @@ class KerasAdditiveAttentionMechanism(KerasLayerMechanism):
         memory, memory_sequence_length: see `AttentionMechanism`.
         dtype: of weights and computation; None for Keras's default.
         **kwargs: Keras's: name, trainable.
+
+    Raises:
+        ValueError: `dropout` is no share.
     """
 
     def __init__(

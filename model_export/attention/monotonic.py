@@ -5,6 +5,7 @@ Source: Raffel et al. 2017 (arXiv:1704.00784), section 2.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -27,7 +28,8 @@ class MonotonicMechanism(ScoringMechanism):
         sigmoid_noise, sigmoid_noise_seed, score_bias_init, mode: see `BahdanauMonotonicAttention`.
 
     Raises:
-        ValueError: `mode` is unknown; or see `AttentionMechanism.setup_memory`.
+        ValueError: `mode` is unknown, or `sigmoid_noise` no standard deviation; or see
+            `AttentionMechanism.setup_memory`.
     """
 
     normalized = False
@@ -45,6 +47,10 @@ class MonotonicMechanism(ScoringMechanism):
         **kwargs: Any,
     ) -> None:
         recurrence = mode_function(mode)
+        if not 0 <= sigmoid_noise < math.inf:
+            raise ValueError(
+                f"sigmoid_noise: expected a standard deviation, finite and at least 0, not {sigmoid_noise}"
+            )
         super().__init__(units, memory, memory_sequence_length, score_bias=score_bias_init, **kwargs)
         self.sigmoid_noise = sigmoid_noise
         self.sigmoid_noise_seed = sigmoid_noise_seed
@@ -97,7 +103,8 @@ class BahdanauMonotonicAttention(MonotonicMechanism, AdditiveScore):
         name: the layer's.
 
     Raises:
-        ValueError: `mode` is unknown; or see `AttentionMechanism.setup_memory`.
+        ValueError: `mode` is unknown, or `sigmoid_noise` no standard deviation; or see
+            `AttentionMechanism.setup_memory`.
     """
 
     def __init__(
@@ -143,7 +150,8 @@ class LuongMonotonicAttention(MonotonicMechanism, MultiplicativeScore):
         dtype, name: see `BahdanauMonotonicAttention`.
 
     Raises:
-        ValueError: `mode` is unknown; or, with the first query, it is not `units` wide.
+        ValueError: `mode` is unknown, or `sigmoid_noise` no standard deviation; or, with the first query, it is not
+            `units` wide.
     """
 
     def __init__(
