@@ -34,7 +34,7 @@ def mask_weights(weights: Any, mask: Any) -> Any:
 
     Such rows are refused where values are known, but a graph may meet them.
     """
-    return ops.where(mask, weights, ops.convert_to_tensor(0, dtype=weights.dtype))
+    return weights * ops.cast(mask, weights.dtype)  # fewer nodes of an exported graph than `where`
 
 
 def softmax(scores: Any) -> Any:
