@@ -202,6 +202,8 @@ def _checked(graph: onnx.ModelProto, name: str) -> onnx.ModelProto:
         onnx.checker.check_model(graph)
     except onnx.checker.ValidationError as error:
         problem = str(error).strip().partition("\n")[0]
+        if "Cumprod" in problem:
+            problem += " (keras.ops.cumprod can be exported with axis=1, not with axis=-1)"
         raise ConfigError(
             f"{name}: cannot be exported to ONNX: {problem}; an attention class of your own must use operations that "
             "have a counterpart there"
