@@ -135,7 +135,7 @@ def test_a_layer_of_ones_own_is_trained_exported_and_served(tmp_path: Path, monk
     monkeypatch.setitem(os.environ, "INTERLINEAR_BUILT_IN_MODELS", "false")
     with TestClient(create_app()) as client:
         [mechanism] = client.get("/models").json()["models"][0]["mechanisms"]
-        assert mechanism == {"name": "cosine_attention:CosineAttention", "normalized": True}
+        assert mechanism == {"name": "cosine_attention:CosineAttention", "normalized": True, "row_offset": 0}
         sentences = random_sentences(20, seed=3)
         answer = client.post("/translate", json={"text": sentences, "model": "cosine"}).json()
     found = [translation["hypotheses"][0]["text"] for translation in answer["translations"]]
