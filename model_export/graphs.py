@@ -84,7 +84,7 @@ def check_has_no_loop(graph: onnx.ModelProto, name: str) -> None:
     for node in graph.graph.node:
         if node.op_type in LOOPING_OPERATIONS:
             raise ConfigError(
-                f"{name}: node {node.name} is a {node.op_type}, which is slow: do without keras.ops.cumprod, "
+                f"{name}: node {node.name} is of type {node.op_type}, which is slow: do without keras.ops.cumprod, "
                 "while_loop and the like, or, in an attention class of your own, set allow_loop = True"
             )
 
