@@ -27,7 +27,7 @@ def test_models_are_listed_with_their_provider(client: TestClient) -> None:
     [model] = client.get("/models").json()["models"]
     assert (model["name"], model["source_language"], model["target_language"]) == ("tiny", "en", "fr")
     assert model["normalized"] is True
-    assert model["mechanisms"] == [{"name": "luong", "normalized": True}]
+    assert model["mechanisms"] == [{"name": "luong", "normalized": True, "row_offset": 0}]
     assert {"provider", "precision"} <= model.keys()
 
 
@@ -35,7 +35,7 @@ def test_a_model_says_how_it_came_to_be(client: TestClient) -> None:
     model = client.get("/models/tiny").json()
     assert model["architecture"] == {"cell": "gru", "attention_mechanism": "luong"}
     assert model["max_source_tokens"] == 64
-    assert model["training"] == {"config": {"seed": 1}, "data": []}
+    assert model["training"] == {"config": {"seed": 1}, "data": [], "remarks": ""}
 
 
 def test_languages_are_listed_with_their_models(client: TestClient) -> None:
@@ -61,7 +61,7 @@ def test_a_dead_worker_is_unhealthy(tmp_path: Path) -> None:
     with running_app(tmp_path) as (client, _):
         models = client.app.state.service.models  # type: ignore[attr-defined]
         models.engines["tiny"]._queue.close()
-        models.engines["tiny"]._worker.join(10)
+        models.engines["tiny"]._workers[0].join(10)
         assert (client.get("/healthz").status_code, client.get("/healthz").json()) == (503, {"status": "failed"})
         assert client.get("/readyz").status_code == 503
 
