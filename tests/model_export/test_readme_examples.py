@@ -125,7 +125,8 @@ def test_a_layer_of_ones_own_is_trained_exported_and_served(tmp_path: Path, monk
     Path("cosine.yaml").write_text(code_block("yaml", "# cosine.yaml"), encoding="utf-8")
     write_pairs(Path("train.tsv"), random_sentences(2500, seed=1))
     write_pairs(Path("dev.tsv"), random_sentences(200, seed=2))
-    [commands] = re.findall(r"^```console\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```console\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    [commands] = [block for block in blocks if "cosine.yaml" in block]
     train, export, serve = (shlex.split(line) for line in commands.splitlines())
     for command in (train, export):
         assert command[0] == "interlinear-export"
