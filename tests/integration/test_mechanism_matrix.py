@@ -37,7 +37,7 @@ MECHANISMS: dict[str, Any] = {
 }
 ALIGNERS = {"two_and_aligner": "bahdanau"}
 # Layers that project nothing have little to learn with, and noise delays.
-EPOCHS = {"luong_monotonic": 6, "keras_attention": 6, "keras_concat_attention": 14, "keras_additive_attention": 12}
+EPOCHS = {"luong_monotonic": 9, "keras_attention": 6, "keras_concat_attention": 14, "keras_additive_attention": 12}
 COMBINATIONS = [(name, cell) for name in MECHANISMS for cell in ("gru", "lstm")]
 # Discrete at decoding time, after training with a mechanism that gradients pass: only the configuration changes.
 DISCRETE = [
