@@ -12,23 +12,11 @@ export function utf16Offsets(text) {
 }
 
 /**
- * Cuts a text into its words and what lies between them.
+ * Cuts a text to so many characters as people see them, so that no emoji and no accent is torn off.
  * @param {string} text
- * @param {{start: number, end: number}[]} words ranges in code points, in order, not overlapping
- * @returns {{text: string, word: number | null}[]} `word` is an index into `words`, null between words
+ * @returns {string[]}
  */
-export function cutIntoWords(text, words) {
-  const offsets = utf16Offsets(text);
-  const pieces = [];
-  let position = 0;
-  const add = (end, word) => {
-    if (end > position) pieces.push({ text: text.slice(position, end), word });
-    position = end;
-  };
-  words.forEach(({ start, end }, word) => {
-    add(offsets[start], null);
-    add(offsets[end], word);
-  });
-  add(text.length, null);
-  return pieces;
+export function graphemes(text) {
+  if (!Intl.Segmenter) return Array.from(text);
+  return Array.from(new Intl.Segmenter(undefined, { granularity: "grapheme" }).segment(text), (each) => each.segment);
 }

@@ -1,0 +1,66 @@
+// What the model held likely in place of a word, and what follows from choosing one of it.
+
+import { button, make } from "./elements.js";
+
+const SPACE_SIGN = /\u2581/g; // in tokens
+const END = "</s>";
+
+/**
+ * Lists the alternatives at the tokens of a target word or token.
+ * @param {object} hypothesis of the API's answer
+ * @param {{index: number, start: number, end: number}} unit as the event `alignment-select` has it
+ * @param {"words" | "tokens"} granularity
+ * @returns {{token: object, alternatives: {text: string, probability: number, change: object}[]}[]} `change` is what
+ *     the choice asks for: `{prefix}` to go on from, or `{target}` where the translation is to end
+ */
+export function alternativesAt(hypothesis, unit, granularity) {
+  const inside = ({ start, end, special }) => !special && start >= unit.start && end <= unit.end;
+  const tokens = granularity === "tokens" ? [hypothesis.tokens[unit.index]] : hypothesis.tokens.filter(inside);
+  return tokens.map((token) => ({
+    token,
+    alternatives: (token.alternatives ?? [])
+      .filter((each) => each.text !== token.text && (!each.special || each.text === END))
+      .map((each) => describe(each, Array.from(hypothesis.text).slice(0, token.start).join("")))
+      .filter((each) => each !== null),
+  }));
+}
+
+function describe({ text, special, log_prob: logProb }, before) {
+  const probability = Math.exp(logProb);
+  const kept = before.trimEnd();
+  if (special) return kept ? { text: "end here", probability, change: { target: kept } } : null;
+  const prefix = (kept + text.replace(SPACE_SIGN, " ")).trimStart();
+  return prefix ? { text, probability, change: { prefix } } : null;
+}
+
+/**
+ * Makes the panel that offers them.
+ * @param {ReturnType<typeof alternativesAt>} places
+ * @param {(change: object) => void} choose
+ * @param {() => void} close
+ */
+export function questionPanel(places, choose, close) {
+  const panel = make("div", { className: "question", attributes: { role: "group", "aria-label": "Alternatives" } });
+  for (const { token, alternatives } of places) {
+    const own = Math.exp(token.log_prob);
+    const name = make("b", { dir: "auto", textContent: token.special ? "the end" : token.text });
+    panel.append(make("p", {}, "The model wrote ", name, ` (${percent(own)}). It also considered:`));
+    const list = make("ul", {});
+    for (const { text, probability, change } of alternatives) {
+      const share = make("span", { className: "share", textContent: percent(probability) });
+      const choice = button("", () => choose(change), { className: "alternative" });
+      choice.append(make("bdi", { textContent: text }), " ", share);
+      choice.style.setProperty("--share", probability);
+      list.append(make("li", {}, choice));
+    }
+    panel.append(alternatives.length ? list : make("p", { className: "muted", textContent: "Nothing: this text was given." }));
+  }
+  panel.append(button("Close", close, { className: "quiet" }));
+  panel.addEventListener("keydown", (event) => event.key === "Escape" && close());
+  return panel;
+}
+
+function percent(share) {
+  if (share < 0.001) return "< 0.1%";
+  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
+}
