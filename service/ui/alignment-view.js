@@ -64,6 +64,11 @@ export class AlignmentView extends HTMLElement {
   }
 
   connectedCallback() {
+    if (Object.hasOwn(this, "translation")) { // set before this module was there
+      const { translation } = this;
+      delete this.translation;
+      this.#translation = translation;
+    }
     this.#draw();
   }
 
@@ -82,8 +87,13 @@ export class AlignmentView extends HTMLElement {
 
   /** One SVG document of what is seen, with its colours written into it; null where nothing is drawn. */
   toSVG() {
+    return exportedSvg(this.drawings);
+  }
+
+  /** The drawings that are seen, with nothing lit. */
+  get drawings() {
     this.#unlight();
-    return exportedSvg([...this.#box.querySelectorAll("svg")], getComputedStyle(this));
+    return [...this.#box.querySelectorAll("svg")];
   }
 
   /** What is drawn, as numbers: one part for each sentence, see `readParts`. */

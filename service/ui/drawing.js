@@ -6,7 +6,7 @@ import { heatOpacity, isRightToLeft, layOutMatrix, layOutText, MATRIX_FORM } fro
 const SVG = "http://www.w3.org/2000/svg";
 const FONT_SIZE = { text: 17, matrix: 13 };
 const BASELINE = 0.35; // of the font size below a line's middle
-const LEAST_HEAT = 0.004; // of what is lighter, no colour would be seen
+const SHADES = 50; // more than the eye tells apart
 
 let canvas = null;
 
@@ -96,18 +96,20 @@ export function drawMatrix(part, family) {
   return { drawing, layout };
 }
 
+/** One path for all cells of a shade: thousands of elements would take longer than the eye forgives. */
 function drawCells(weights, layout) {
-  const cells = svg("g", { class: "cells" });
   const { cell } = MATRIX_FORM;
+  const shades = new Map();
   weights.forEach((row, target) =>
     row.forEach((weight, source) => {
-      if (weight < LEAST_HEAT) return;
-      const opacity = heatOpacity(weight).toFixed(3);
-      const [x, y] = [layout.columns[source], layout.rows[target].toFixed(2)];
-      cells.append(svg("rect", { class: "cell", x, y, width: cell, height: cell, "fill-opacity": opacity }));
+      const shade = Math.round(SHADES * heatOpacity(weight));
+      if (shade === 0) return;
+      const square = `M${layout.columns[source].toFixed(2)} ${layout.rows[target].toFixed(2)}h${cell}v${cell}h-${cell}z`;
+      shades.set(shade, (shades.get(shade) ?? "") + square);
     }),
   );
-  return cells;
+  const paths = Array.from(shades, ([shade, d]) => svg("path", { class: "cell", d, "fill-opacity": shade / SHADES }));
+  return svg("g", { class: "cells" }, ...paths);
 }
 
 function drawGrid({ left, right, top, bottom, columns, rows }) {

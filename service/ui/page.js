@@ -4,7 +4,7 @@ import { readAddress, writeAddress } from "./address.js";
 import { ask, Problem } from "./api.js";
 import { byId, make } from "./elements.js";
 import { asCsv, asJson, asPharaoh, copy, download } from "./take-away.js";
-import { toPng } from "./svg-export.js";
+import { exportedSvg, toPng } from "./svg-export.js";
 import { TextView } from "./text-view.js";
 
 const TYPING_PAUSE_MS = 300;
@@ -166,12 +166,9 @@ async function takeAway({ dataset }) {
       byId("status").textContent = "Copied.";
       return;
     }
-    for (const [index, card] of cards.entries()) {
-      const drawing = card.view.toSVG();
-      const svg = new Blob([drawing], { type: "image/svg+xml" });
-      const name = cards.length > 1 ? `alignment-${index + 1}` : "alignment";
-      download(`${name}.${dataset.download}`, dataset.download === "svg" ? svg : await toPng(drawing));
-    }
+    const drawing = exportedSvg(cards.flatMap((card) => card.view.drawings));
+    const svg = () => new Blob([drawing], { type: "image/svg+xml" });
+    download(`alignment.${dataset.download}`, dataset.download === "svg" ? svg() : await toPng(drawing));
   } catch (error) {
     byId("status").textContent = `That did not work: ${error.message}`;
   }

@@ -4,6 +4,7 @@ import { button, make } from "./elements.js";
 
 const SPACE_SIGN = /\u2581/g; // in tokens
 const END = "</s>";
+const ENDING = "end here";
 
 /**
  * Lists the alternatives at the tokens of a target word or token.
@@ -28,7 +29,7 @@ export function alternativesAt(hypothesis, unit, granularity) {
 function describe({ text, special, log_prob: logProb }, before) {
   const probability = Math.exp(logProb);
   const kept = before.trimEnd();
-  if (special) return kept ? { text: "end here", probability, change: { target: kept } } : null;
+  if (special) return kept ? { text: ENDING, probability, change: { target: kept } } : null;
   const prefix = (kept + text.replace(SPACE_SIGN, " ")).trimStart();
   return prefix ? { text, probability, change: { prefix } } : null;
 }
@@ -43,13 +44,13 @@ export function questionPanel(places, choose, close) {
   const panel = make("div", { className: "question", attributes: { role: "group", "aria-label": "Alternatives" } });
   for (const { token, alternatives } of places) {
     const own = Math.exp(token.log_prob);
-    const name = make("b", { dir: "auto", textContent: token.special ? "the end" : token.text });
+    const name = make("b", { dir: "auto", textContent: token.special ? "the end" : shownText(token.text) });
     panel.append(make("p", {}, "The model wrote ", name, ` (${percent(own)}). It also considered:`));
     const list = make("ul", {});
     for (const { text, probability, change } of alternatives) {
       const share = make("span", { className: "share", textContent: percent(probability) });
       const choice = button("", () => choose(change), { className: "alternative" });
-      choice.append(make("bdi", { textContent: text }), " ", share);
+      choice.append(make("bdi", { textContent: shownText(text) }), " ", share);
       choice.style.setProperty("--share", probability);
       list.append(make("li", {}, choice));
     }
@@ -58,6 +59,12 @@ export function questionPanel(places, choose, close) {
   panel.append(button("Close", close, { className: "quiet" }));
   panel.addEventListener("keydown", (event) => event.key === "Escape" && close());
   return panel;
+}
+
+/** A token as people read it: without the sign for a space, or marked as the rest of a word. */
+function shownText(token) {
+  const text = token.replace(SPACE_SIGN, " ").trim();
+  return token.startsWith("\u2581") || !/^\p{L}/u.test(text) || text === ENDING ? text || "(space)" : `…${text}`;
 }
 
 function percent(share) {

@@ -8,10 +8,9 @@ const GAP = 12; // between drawings that stand below each other
 /**
  * Puts drawings below each other into one document.
  * @param {SVGSVGElement[]} drawings as they stand in a page, so that their colours are known
- * @param {CSSStyleDeclaration} style of the element around them
  * @returns {string | null} null if there is none
  */
-export function exportedSvg(drawings, style) {
+export function exportedSvg(drawings) {
   if (drawings.length === 0) return null;
   const size = (name) => drawings.map((drawing) => Number(drawing.getAttribute(name)));
   const width = Math.max(...size("width"));
@@ -30,7 +29,6 @@ export function exportedSvg(drawings, style) {
     const copy = withStyles(drawing);
     copy.setAttribute("x", (width - Number(drawing.getAttribute("width"))) / 2);
     copy.setAttribute("y", y);
-    copy.setAttribute("font-family", style.fontFamily);
     whole.append(copy);
     y += Number(drawing.getAttribute("height")) + GAP;
   }

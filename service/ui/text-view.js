@@ -141,13 +141,18 @@ export class TextView {
     card.grow(growing.translation);
   }
 
+  #reveal(event, index) {
+    event.preventDefault(); // the address holds the state
+    this.cards[index].reveal();
+  }
+
   /** The whole text on both sides, each sentence a link to its card. */
   #showWhole() {
     const { whole } = this.#places;
     whole.hidden = this.#sentences.length < 2;
     if (whole.hidden) return;
     const link = (index, text) =>
-      make("button", { type: "button", className: "sentence-link", dir: "auto", textContent: text, onclick: () => this.cards[index].reveal() });
+      make("a", { href: "#", dir: "auto", textContent: text, onclick: (event) => this.#reveal(event, index) });
     const characters = Array.from(this.#source.text);
     const line = (className, textOf) => {
       const paragraph = make("p", { className, dir: "auto" });
