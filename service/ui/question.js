@@ -20,7 +20,7 @@ export function alternativesAt(hypothesis, unit, granularity) {
   return tokens.map((token) => ({
     token,
     alternatives: (token.alternatives ?? [])
-      .filter((each) => each.text !== token.text && (!each.special || each.text === END))
+      .filter((each) => each.text !== token.text && (each.special ? each.text === END : says(each.text)))
       .map((each) => describe(each, Array.from(hypothesis.text).slice(0, token.start).join("")))
       .filter((each) => each !== null),
   }));
@@ -61,10 +61,15 @@ export function questionPanel(places, choose, close) {
   return panel;
 }
 
+/** Whether a token is more than a space, which no prefix ends with. */
+function says(token) {
+  return token.replace(SPACE_SIGN, "") !== "";
+}
+
 /** A token as people read it: without the sign for a space, or marked as the rest of a word. */
 function shownText(token) {
   const text = token.replace(SPACE_SIGN, " ").trim();
-  return token.startsWith("\u2581") || !/^\p{L}/u.test(text) || text === ENDING ? text || "(space)" : `…${text}`;
+  return token.startsWith("\u2581") || !/^\p{L}/u.test(text) || text === ENDING ? text : `…${text}`;
 }
 
 function percent(share) {

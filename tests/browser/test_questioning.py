@@ -61,16 +61,33 @@ def test_choosing_an_alternative_decodes_from_there(visit: Visit, ask: Ask) -> N
         assert page.get_by_role("button", name="Undo").is_disabled()
 
 
-def test_the_translation_can_end_at_a_word(visit: Visit, ask: Ask) -> None:
-    with visit("#text=Thank+you.") as page:
-        page.locator(".unit[data-target]").last.click()  # the full stop
-        page.locator(".alternative", has_text="end here").click()
-        wait_for(page)
-        target = in_address(page)["target.0"]
-        assert not target.endswith(".")
-        [pair] = ask("align", {"source": "Thank you.", "target": target})["pairs"]
-        assert texts(page) == [target]
-        assert view(page, "view.parts[0].weights") == pair["target"]["alignment"]["words"]
+def test_what_a_choice_asks_for_depends_on_the_token(visit: Visit) -> None:
+    alternatives = [
+        {"text": text, "log_prob": log_prob, "special": text.startswith("<")}
+        for text, log_prob in [
+            ("▁thé", -0.7),
+            ("s", -1.0),
+            ("▁café", -2.0),
+            ("</s>", -3.0),
+            ("<unk>", -4.0),
+            ("▁", -5.0),
+        ]
+    ]
+    tokens = [
+        {"text": "▁Le", "start": 0, "end": 2, "special": False, "log_prob": -0.1},
+        {"text": "▁😀", "start": 3, "end": 4, "special": False, "log_prob": -0.1},
+        {"text": "▁thé", "start": 5, "end": 8, "special": False, "log_prob": -0.7, "alternatives": alternatives},
+    ]
+    script = """async (hypothesis) => (await import("/ui/question.js"))
+      .alternativesAt(hypothesis, { index: 2, start: 5, end: 8 }, "words")[0].alternatives"""
+    with visit() as page:
+        offered = page.evaluate(script, {"text": "Le 😀 thé", "tokens": tokens})
+    assert [(each["text"], each["change"]) for each in offered] == [
+        ("s", {"prefix": "Le 😀s"}),  # goes on with the word before
+        ("▁café", {"prefix": "Le 😀 café"}),
+        ("end here", {"target": "Le 😀"}),  # nothing to decode: what is there is aligned
+    ]
+    assert [each["probability"] for each in offered] == pytest.approx([math.exp(-k) for k in (1, 2, 3)])
 
 
 def test_what_is_edited_is_aligned(visit: Visit, ask: Ask) -> None:
