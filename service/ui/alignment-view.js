@@ -28,6 +28,7 @@ export class AlignmentView extends HTMLElement {
   #readout = document.createElement("p");
   #scheduled = false;
   #tables = 0;
+  #family = null;
 
   constructor() {
     super();
@@ -64,6 +65,7 @@ export class AlignmentView extends HTMLElement {
   }
 
   connectedCallback() {
+    this.#family = null;
     if (Object.hasOwn(this, "translation")) { // set before this module was there
       const { translation } = this;
       delete this.translation;
@@ -115,8 +117,8 @@ export class AlignmentView extends HTMLElement {
       source: utf16Offsets(picked?.source.text ?? ""),
       target: utf16Offsets(picked?.hypothesis.text ?? ""),
     };
-    const family = getComputedStyle(this).fontFamily;
-    this.#parts = parts.map((part, index) => this.#drawPart(part, index, family));
+    this.#family ??= getComputedStyle(this).fontFamily; // asking at every drawing would lay the page out every time
+    this.#parts = parts.map((part, index) => this.#drawPart(part, index, this.#family));
     this.#box.replaceChildren(...this.#parts.flatMap(({ boxes }) => boxes));
     this.#readout.replaceChildren();
     clearTimeout(this.#tables);

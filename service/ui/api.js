@@ -8,6 +8,7 @@ export class Problem extends Error {
   }
 }
 
+const BUSY_MS = 12;
 const GONE = "The service cannot be reached.";
 const CUT_OFF = "The connection was lost before the translation was complete.";
 
@@ -47,16 +48,20 @@ export async function ask(path, body = null, signal = undefined) {
 /**
  * Translates and passes on what comes, as it comes.
  * @param {object} body of `POST /translate/stream`
- * @param {(event: string, data: object) => void} receive for every event but `error`
+ * @param {Record<string, (data: object) => void>} receivers by event; what nobody receives is not even read as JSON
  * @param {AbortSignal} signal
  */
-export async function streamTranslation(body, receive, signal) {
+export async function streamTranslation(body, receivers, signal) {
   const answer = await send("translate/stream", body, signal);
-  let complete = false;
+  let [complete, begun] = [false, performance.now()];
   try {
     for await (const [event, data] of readEvents(answer.body)) {
-      if (event === "error") throw new Problem(data.detail);
-      receive(event, data);
+      if (event === "error") throw new Problem(JSON.parse(data).detail);
+      receivers[event]?.(JSON.parse(data));
+      if (performance.now() - begun > BUSY_MS) {
+        await new Promise((go) => setTimeout(go)); // lets keys and clicks in
+        begun = performance.now();
+      }
       complete = event === "done";
     }
   } catch (error) {
@@ -67,13 +72,15 @@ export async function streamTranslation(body, receive, signal) {
 
 async function* readEvents(stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
+  let pieces = []; // of an event that is not complete; one of megabytes comes in many
   for (let { value, done } = await reader.read(); !done; { value, done } = await reader.read()) {
-    const blocks = (rest + value).split("\n\n");
-    rest = blocks.pop();
+    pieces.push(value);
+    if (!value.includes("\n\n") && !value.startsWith("\n")) continue;
+    const blocks = pieces.join("").split("\n\n");
+    pieces = [blocks.pop()];
     for (const block of blocks) {
       const [event, data] = block.split("\n");
-      yield [event.slice("event: ".length), JSON.parse(data.slice("data: ".length))];
+      yield [event.slice("event: ".length), data.slice("data: ".length)];
     }
   }
 }

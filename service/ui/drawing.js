@@ -37,13 +37,7 @@ function root(layout, kind, family, label) {
   });
 }
 
-/**
- * Draws the text form of a part.
- * @param {object} part as `readParts` gives it
- * @param {string} family font family
- * @returns {SVGSVGElement} with a `.unit` for each word or token (`data-source` or `data-target`) and a `.curve` for
- *     each link
- */
+/** Draws the text form of a part (see `readParts`): `.unit`s with `data-source` or `data-target`, `.curve`s for links. */
 export function drawText(part, family) {
   const measure = measurer(FONT_SIZE.text, family);
   const side = ({ units, text }) => ({
@@ -81,10 +75,7 @@ function drawUnit(unit, box, side, index) {
   return made;
 }
 
-/**
- * Draws the matrix form of a part that has weights.
- * @returns {{drawing: SVGSVGElement, layout: object}} the layout tells which cell is at a point
- */
+/** Draws the matrix form of a part that has weights; the layout tells which cell is at a point. */
 export function drawMatrix(part, family) {
   const measure = measurer(FONT_SIZE.matrix, family);
   const label = (unit) => shorten(unit.text, measure);
@@ -159,11 +150,7 @@ export function drawMarks(layout, { source, target }) {
   return marks;
 }
 
-/**
- * Makes the table that says the same as a matrix drawing, for those who hear it.
- * @param {object} part
- * @param {string} caption
- */
+/** Makes the table that says the same as a matrix drawing, for those who hear it. */
 export function makeTable(part, caption) {
   const table = document.createElement("table");
   table.createCaption().textContent = caption;

@@ -34,11 +34,7 @@ export function strokeWidth(weight) {
   return thinnest + (thickest - thinnest) * Math.min(1, Math.max(0, weight));
 }
 
-/**
- * Places the boxes of one line beside each other in reading order.
- * @param {{width: number, joined: boolean}[]} units text widths; `joined` to the one before without white space
- * @returns {{boxes: {x: number, width: number}[], width: number}}
- */
+/** Places one line's boxes in reading order; `joined` units follow the one before without white space. */
 export function placeInLine(units) {
   const { unitPadding, space, joint } = TEXT_FORM;
   let x = 0;
@@ -52,11 +48,8 @@ export function placeInLine(units) {
 }
 
 /**
- * Lays out the text form: the source's line over the target's. A line that is read from right to left begins at the
- * right edge of the drawing.
- * @param {{units: {width: number, joined: boolean}[], rightToLeft: boolean}} source
- * @param {{units: {width: number, joined: boolean}[], rightToLeft: boolean}} target
- * @param {{source: number, target: number, weight: number}[]} links between their units
+ * Lays out the text form: the source's line over the target's, each `{units: {width, joined}[], rightToLeft}`. A line
+ * that is read from right to left begins at the right edge of the drawing.
  */
 export function layOutText(source, target, links) {
   const { margin, unitHeight, rise } = TEXT_FORM;
@@ -91,10 +84,8 @@ export function curve(above, below) {
 }
 
 /**
- * Lays out the matrix form: a column for each source unit, a row for each target unit, both labelled.
- * @param {number[]} columnWidths widths of the column labels' texts, at most `longestLabel`
- * @param {number[]} rowWidths of the row labels' texts
- * @param {boolean} rightToLeft whether the source is read so; its first column is then the last one
+ * Lays out the matrix form from the widths of its labels (at most `longestLabel`): a column for each source unit, from
+ * the right where the source is read so, and a row for each target unit.
  */
 export function layOutMatrix(columnWidths, rowWidths, rightToLeft) {
   const { cell, labelGap, margin, slant, lineHeight } = MATRIX_FORM;

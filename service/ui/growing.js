@@ -2,11 +2,7 @@
 
 const WORD = /[\p{L}\p{N}\p{M}]+['’]?|[^\s\p{L}\p{N}\p{M}]/gu; // near enough until the answer has the real ones
 
-/**
- * Takes one sentence out of a source as the API gives it.
- * @param {object} source of the whole text
- * @param {{start: number, end: number, tokens: number[], words: number[]}} place
- */
+/** Takes the sentence at a place out of the whole text's source. */
 export function sentenceSource(source, place) {
   const move = (unit) => ({ ...unit, start: unit.start - place.start, end: unit.end - place.start });
   return {
@@ -23,6 +19,7 @@ export class GrowingSentence {
   #rows = [];
   #others = [];
   #text = "";
+  drawn = 0; // the frame in which it will be
 
   constructor(source) {
     this.source = source;

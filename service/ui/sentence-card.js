@@ -4,12 +4,6 @@ import "./alignment-view.js";
 import { button, make } from "./elements.js";
 import { alternativesAt, questionPanel } from "./question.js";
 
-/**
- * @typedef {object} Wishes what the user asks of a card
- * @property {(index: number) => void} pick another hypothesis
- * @property {(change: {prefix: string} | {target: string}) => void} change decode again, or align what was edited
- */
-
 export class SentenceCard {
   #title;
   #note = make("span", { className: "muted" });
@@ -21,9 +15,8 @@ export class SentenceCard {
   #wishes;
 
   /**
-   * @param {number} index in the text
-   * @param {number} count of sentences
-   * @param {Wishes} wishes
+   * The `index`-th of `count` sentences; `wishes` are called with what the user asks for: `pick(index)` another
+   * hypothesis, `change({prefix} or {target})` to decode again or to align what was edited.
    */
   constructor(index, count, wishes) {
     this.#wishes = wishes;
@@ -54,12 +47,7 @@ export class SentenceCard {
     this.element.setAttribute("aria-busy", "true");
   }
 
-  /**
-   * Shows a complete translation.
-   * @param {{source: object, hypotheses: object[]}} translation
-   * @param {number} picked which of its hypotheses
-   * @param {{prefix?: string, target?: string}} change what was asked for, if anything
-   */
+  /** Shows a complete translation, the picked one of its hypotheses; `change` is what was asked for, if anything. */
   show({ source, hypotheses }, picked, change) {
     const index = Math.min(picked, hypotheses.length - 1);
     this.#shown = { source, hypothesis: hypotheses[index] };

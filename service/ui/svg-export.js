@@ -53,12 +53,7 @@ function withStyles(drawing) {
   return copy;
 }
 
-/**
- * Paints an SVG document as PNG.
- * @param {string} svgDocument
- * @param {number} scale pixels per CSS pixel
- * @returns {Promise<Blob>}
- */
+/** Paints an SVG document as PNG, with `scale` pixels for each CSS pixel. */
 export async function toPng(svgDocument, scale = 2) {
   const image = new Image();
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svgDocument)}`;

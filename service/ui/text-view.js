@@ -27,11 +27,7 @@ export class TextView {
   #source = null;
   #state = null;
 
-  /**
-   * @param {{result: HTMLElement, whole: HTMLElement}} places
-   * @param {{pick: Function, change: Function}} wishes called with the sentence's index first
-   * @param {(card: SentenceCard) => void} onShow called with every new card
-   */
+  /** `wishes` are those of a card, called with the sentence's index first; `onShow` is called with every new card. */
   constructor(places, wishes, onShow) {
     this.#places = places;
     this.#wishes = wishes;
@@ -62,10 +58,12 @@ export class TextView {
       token: (data) => this.#grow(data),
       sentence: ({ sentence_index: index, translation }) => {
         this.#sentences[index].base = translation;
-        changes.push(this.apply(index, state, signal));
+        const change = this.apply(index, state, signal);
+        change.catch(() => {}); // heard below, unless the stream fails first
+        changes.push(change);
       },
     };
-    await streamTranslation(bodyOf(state, state.text), (event, data) => receive[event]?.(data), signal);
+    await streamTranslation(bodyOf(state, state.text), receive, signal);
     await Promise.all(changes);
   }
 
@@ -87,19 +85,20 @@ export class TextView {
     }
     if (!sentence.current) {
       sentence.card.wait();
+      sentence.link.textContent = "…";
       try {
         const changed = await this.#ask(sentence.source.text, change, signal);
         if (sentence.asked !== asked) return; // something else has been asked for since
         sentence.current = changed;
       } catch (error) {
         if (sentence.asked === asked) sentence.asked = undefined;
-        if (!(error instanceof Problem)) throw error;
+        if (!(error instanceof Problem) || error.retryAfterS) throw error;
         sentence.card.fail(error.message);
         return;
       }
     }
     sentence.card.show(sentence.current, this.#state.picked[index] ?? 0, change);
-    this.#showWhole();
+    sentence.link.textContent = sentence.card.shown.hypothesis.text || "…";
   }
 
   applyAll(state, signal) {
@@ -133,39 +132,42 @@ export class TextView {
     this.#showWhole();
   }
 
+  /** Draws what has come of a sentence, unless all of it comes before. */
   #grow(data) {
     const index = data.sentence_index;
     if (this.#state.changed[index] || this.#state.picked[index]) return; // another one is wanted
     const { growing, card } = this.#sentences[index];
     growing.add(data);
-    card.grow(growing.translation);
-  }
-
-  #reveal(event, index) {
-    event.preventDefault(); // the address holds the state
-    this.cards[index].reveal();
+    if (growing.drawn) return; // once in a frame is enough
+    growing.drawn = requestAnimationFrame(() => {
+      growing.drawn = 0;
+      if (!card.shown) card.grow(growing.translation);
+    });
   }
 
   /** The whole text on both sides, each sentence a link to its card. */
   #showWhole() {
     const { whole } = this.#places;
     whole.hidden = this.#sentences.length < 2;
-    if (whole.hidden) return;
-    const link = (index, text) =>
-      make("a", { href: "#", dir: "auto", textContent: text, onclick: (event) => this.#reveal(event, index) });
     const characters = Array.from(this.#source.text);
-    const line = (className, textOf) => {
-      const paragraph = make("p", { className, dir: "auto" });
-      let end = 0;
-      this.#sentences.forEach(({ place }, index) => {
-        paragraph.append(characters.slice(end, place.start).join(""), link(index, textOf(index)));
-        end = place.end;
-      });
-      return paragraph;
+    const lines = ["source", "target"].map((className) => make("p", { className, dir: "auto" }));
+    let end = 0;
+    this.#sentences.forEach((sentence, index) => {
+      const { place, source } = sentence;
+      const between = characters.slice(end, place.start).join("");
+      sentence.link = this.#link(index, "…");
+      lines[0].append(between, this.#link(index, source.text));
+      lines[1].append(between, sentence.link);
+      end = place.end;
+    });
+    whole.replaceChildren(...lines);
+  }
+
+  #link(index, textContent) {
+    const onclick = (event) => {
+      event.preventDefault(); // the address holds the state
+      this.cards[index].reveal();
     };
-    whole.replaceChildren(
-      line("source", (index) => this.#sentences[index].source.text),
-      line("target", (index) => this.cards[index].shown?.hypothesis.text ?? "…"),
-    );
+    return make("a", { href: "#", dir: "auto", textContent, onclick });
   }
 }

@@ -91,10 +91,10 @@ def test_the_matrix_grows_to_what_the_answer_holds(visit: Visit, address: str) -
       const [{ GrowingSentence, sentenceSource }, { streamTranslation }] =
         await Promise.all([import("/ui/growing.js"), import("/ui/api.js")]);
       let growing, rows = [], answer;
-      await streamTranslation({ text, model: "eng-fra", beam_size: 1 }, (event, data) => {
-        if (event === "source") growing = new GrowingSentence(sentenceSource(data.source, data.sentences[0]));
-        if (event === "token") { growing.add(data); rows.push(growing.translation.hypothesis.alignment.tokens.length); }
-        if (event === "done") answer = data.translations[0].hypotheses[0];
+      await streamTranslation({ text, model: "eng-fra", beam_size: 1 }, {
+        source: (data) => { growing = new GrowingSentence(sentenceSource(data.source, data.sentences[0])); },
+        token: (data) => { growing.add(data); rows.push(growing.translation.hypothesis.alignment.tokens.length); },
+        done: (data) => { answer = data.translations[0].hypotheses[0]; },
       }, new AbortController().signal);
       return { rows, growing: growing.translation.hypothesis, answer };
     }"""

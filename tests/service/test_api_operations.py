@@ -27,7 +27,7 @@ def test_models_are_listed_with_their_provider(client: TestClient) -> None:
     [model] = client.get("/models").json()["models"]
     assert (model["name"], model["source_language"], model["target_language"]) == ("tiny", "en", "fr")
     assert model["normalized"] is True
-    assert model["mechanisms"] == [{"name": "luong", "normalized": True}]
+    assert model["mechanisms"] == [{"name": "luong", "normalized": True, "row_offset": 0}]
     assert {"provider", "precision"} <= model.keys()
 
 
@@ -35,7 +35,7 @@ def test_a_model_says_how_it_came_to_be(client: TestClient) -> None:
     model = client.get("/models/tiny").json()
     assert model["architecture"] == {"cell": "gru", "attention_mechanism": "luong"}
     assert model["max_source_tokens"] == 64
-    assert model["training"] == {"config": {"seed": 1}, "data": []}
+    assert model["training"] == {"config": {"seed": 1}, "data": [], "remarks": ""}
 
 
 def test_languages_are_listed_with_their_models(client: TestClient) -> None:
@@ -131,6 +131,19 @@ def test_modules_import_what_exists(client: TestClient) -> None:
 def test_the_page_is_light() -> None:
     files = [file for file in UI_DIRECTORY.iterdir() if file.stem != "docs"]
     assert sum(file.stat().st_size for file in files) < PAGE_BUDGET_BYTES
+
+
+def test_other_origins_are_let_in_by_setting_only(client: TestClient, tmp_path: Path) -> None:
+    asks = {"Origin": "https://example.org", "Access-Control-Request-Method": "POST"}
+    assert "access-control-allow-origin" not in client.get("/models", headers=asks).headers
+    with running_app(tmp_path, cors_origins="https://example.org") as (open_client, _):
+        answer = open_client.get("/ui/alignment-view.js", headers=asks)
+        assert answer.headers["access-control-allow-origin"] == "https://example.org"
+        assert answer.headers["access-control-expose-headers"] == "Retry-After"
+        preflight = open_client.options("/translate", headers=asks | {"Access-Control-Request-Headers": "content-type"})
+        assert preflight.status_code == 200
+        stranger = open_client.get("/models", headers={"Origin": "https://example.net"})
+        assert "access-control-allow-origin" not in stranger.headers
 
 
 def test_only_known_files_are_delivered(client: TestClient) -> None:
