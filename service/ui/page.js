@@ -25,7 +25,10 @@ const view = new TextView(
       step({ picked, changed: { ...state.changed, [index]: change } });
     },
   },
-  (card) => dress(card),
+  (card) => {
+    dress(card);
+    phase("streaming", "Translating …");
+  },
 );
 
 /** Puts a state into the address; `further` makes it one that Undo comes back from. */
@@ -60,7 +63,8 @@ async function step(change) {
 }
 
 async function settle() {
-  await guarded("Working …", (signal) => view.applyAll(state, signal), false);
+  if (view.holds(state)) await guarded("Working …", (signal) => view.applyAll(state, signal), "working");
+  else await translate();
 }
 
 async function translate() {
@@ -75,11 +79,11 @@ async function translate() {
 }
 
 /** Runs what asks the service, alone, and says how it went. */
-async function guarded(message, work, replaces = true) {
+async function guarded(message, work, name = "waiting") {
   current.abort();
   const mine = new AbortController();
   current = mine;
-  phase(replaces ? "waiting" : "working", message);
+  phase(name, message);
   try {
     await work(mine.signal);
     if (!mine.signal.aborted) phase("done");
@@ -144,7 +148,7 @@ async function arrive() {
   fillForm();
   remember(state);
   view.cards.forEach(dress);
-  await (view.holds(state) ? settle() : translate());
+  await settle();
 }
 
 function listMechanisms(models) {

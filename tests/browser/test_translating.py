@@ -112,12 +112,16 @@ def test_the_matrix_grows_to_what_the_answer_holds(visit: Visit, address: str) -
 
 
 def test_a_newer_text_replaces_an_older_one(visit: Visit) -> None:
+    watch = """new MutationObserver(() => (window.phases ??= new Set()).add(document.body.dataset.phase))
+      .observe(document.body, { attributes: true })"""
     with visit() as page:
+        page.evaluate(f"{watch}; undefined")
         page.locator("#text").fill("Where is the station?")
         assert page.evaluate("document.body.dataset.phase") == "waiting"  # what is seen no longer counts
         assert page.evaluate("document.getElementById('result').inert")
         page.locator("#text").press_sequentially(" Thank you.", delay=5)
         wait_for(page)
+        assert page.evaluate("[...phases]") == ["waiting", "streaming", "done"]
         assert page.locator(".sentence").count() == 2
         type_text(page, "  ", "nothing")
         assert page.locator(".sentence").count() == 0
