@@ -17,10 +17,7 @@ export const DEFAULTS = Object.freeze({
 const NUMBERS = { beam: [1, 64], n: [1, 64], lp: [0, 10] };
 const CHOICES = { unit: ["words", "tokens"], form: ["both", "text", "matrix"] };
 
-/**
- * @param {string} hash
- * @returns {object} a whole state; what the address does not say, or says wrongly, has its default
- */
+/** A whole state; what the address does not say, or says wrongly, has its default. */
 export function readAddress(hash) {
   const given = new URLSearchParams(hash.replace(/^#/, ""));
   const state = { ...DEFAULTS, picked: {}, changed: {} };

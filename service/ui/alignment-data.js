@@ -2,13 +2,7 @@
 
 const LEAST_TOKEN_LINK = 0.1; // the API links words only; between tokens, curves show weights from here on
 
-/**
- * Takes any of the shapes in which the API gives a translation.
- * @param {object} translation `{source, hypothesis}`, an item of `translations` (`{source, hypotheses}`) or one of
- *     `pairs` (`{source, target}`)
- * @param {number} index which of several hypotheses
- * @returns {{source: object, hypothesis: object} | null} null if there is none
- */
+/** Takes `{source, hypothesis}`, or an item of the API's `translations` or `pairs`, to the former, or null. */
 export function pickHypothesis(translation, index = 0) {
   const { source, hypothesis, hypotheses, target } = translation ?? {};
   const picked = hypothesis ?? target ?? hypotheses?.[index];

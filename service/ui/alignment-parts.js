@@ -41,7 +41,8 @@ export function nameUnits({ part, text }) {
   for (const side of ["source", "target"]) {
     const other = OTHER[side];
     part[side].units.forEach((unit, index) => {
-      const partners = part.links.filter((link) => link[side] === index).map((link) => part[other].units[link[other]].text);
+      const own = part.links.filter((link) => link[side] === index);
+      const partners = own.map((link) => part[other].units[link[other]].text);
       const name = `${unit.text}, aligned with ${partners.join(", ") || "nothing"}`;
       text.querySelector(`.unit[data-${side}="${index}"]`).setAttribute("aria-label", name);
     });

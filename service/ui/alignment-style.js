@@ -24,7 +24,7 @@ const CSS = `
   border-radius: 6px;
   position: relative;
 }
-.form + .form { margin-top: 0.5rem; border-top: 1px solid var(--_line); padding-top: 0.5rem; }
+.form + .form { margin-top: 0.5rem; border-top: 1px solid var(--_line); }
 .form:focus-visible { outline: 2px solid var(--_accent); outline-offset: -2px; }
 svg { display: block; margin: 0 auto; }
 svg text { fill: var(--_text); }
@@ -40,6 +40,7 @@ svg text { fill: var(--_text); }
 .curve { fill: none; stroke: var(--_link); stroke-opacity: 0.75; }
 .lighting .curve { stroke-opacity: 0.15; }
 .lighting .curve.lit { stroke: var(--_accent); stroke-opacity: 1; }
+.backdrop { fill: var(--_surface); }
 .cell { fill: var(--_heat); }
 .grid { fill: none; stroke: var(--_line); stroke-width: 1; }
 .label.lit { font-weight: 700; fill: var(--_accent); }

@@ -1,15 +1,11 @@
-// <alignment-view>: draws one translation of the API's answer with its alignment, and lets people question it.
-//
-// Property `translation` (or attribute of the same name, as JSON): an item of `translations`, of `pairs`, or
-// `{source, hypothesis}`. Attributes: `hypothesis` (index), `form` (`both`, `text`, `matrix`), `granularity` (`words`,
-// `tokens`), `mechanism` (a name; the primary one by default), `confidence` (shades doubtful words), `selectable`.
-// Events: `alignment-highlight` and `alignment-select`, see `_tell`.
+// <alignment-view>: draws one translation of the API's answer with its alignment, and lets people question it. The
+// README documents its property, attributes (`selectable` only changes the pointer), events, methods and colours.
 
 import { pickHypothesis, readParts } from "./alignment-data.js";
 import { clamp, focusUnit, formBox, indices, matrixBox, nameUnits, OTHER, readout } from "./alignment-parts.js";
 import { alignmentStyle } from "./alignment-style.js";
 import { utf16Offsets } from "./code-points.js";
-import { drawMarks, drawMatrix, drawText, makeTable } from "./drawing.js";
+import { drawMarks, drawMatrix, drawText, makeTable, stick } from "./drawing.js";
 import { cellAt, isRightToLeft } from "./geometry.js";
 import { exportedSvg } from "./svg-export.js";
 
@@ -95,6 +91,7 @@ export class AlignmentView extends HTMLElement {
   /** The drawings that are seen, with nothing lit. */
   get drawings() {
     this.#unlight();
+    for (const { matrix } of this.#parts) if (matrix) stick(matrix);
     return [...this.#box.querySelectorAll("svg")];
   }
 
@@ -164,6 +161,8 @@ export class AlignmentView extends HTMLElement {
       if (found) this.#select(found.drawn, found.place);
     });
     box.addEventListener("keydown", (event) => this.#press(event));
+    const scrolled = ({ target }) => stick(target, target.scrollLeft, target.scrollTop);
+    box.addEventListener("scroll", scrolled, true); // of the forms in it
   }
 
   #point(event) {
@@ -199,7 +198,7 @@ export class AlignmentView extends HTMLElement {
       for (const index of units) lit(`.unit[data-${side}="${index}"], .label[data-${side}="${index}"]`);
     }
     for (const { source, target } of pairs) lit(`.curve[data-source="${source}"][data-target="${target}"]`);
-    matrix?.append(drawMarks(layout, place));
+    matrix?.insertBefore(drawMarks(layout, place), matrix.querySelector(".labels"));
     this.#readout.replaceChildren(...readout(part, place, pairs));
     this.#tell("alignment-highlight", part, place, pairs);
   }
@@ -219,11 +218,7 @@ export class AlignmentView extends HTMLElement {
     this.#tell("alignment-select", drawn.part, place, pairs);
   }
 
-  /**
-   * Sends an event whose `detail` has for each side that is meant (`source`, `target`) its `index` in the whole text,
-   * `text`, and range in code points (`start`, `end`) and UTF-16 units (`utf16`); `granularity`; and `links`, likewise
-   * with indices in the whole text.
-   */
+  /** Sends an event; indices and ranges in its `detail` are those of the whole text. */
   #tell(type, part, place, pairs) {
     const detail = { granularity: this.granularity, links: [] };
     for (const [side, index] of Object.entries(place)) {

@@ -37,7 +37,7 @@ function root(layout, kind, family, label) {
   });
 }
 
-/** Draws the text form of a part (see `readParts`): `.unit`s with `data-source` or `data-target`, `.curve`s for links. */
+/** Draws the text form of a part (see `readParts`): `.unit`s, `data-source` or `data-target`, and `.curve`s. */
 export function drawText(part, family) {
   const measure = measurer(FONT_SIZE.text, family);
   const side = ({ units, text }) => ({
@@ -47,9 +47,9 @@ export function drawText(part, family) {
   const layout = layOutText(side(part.source), side(part.target), part.links);
   const drawing = root(layout, "text", family, { role: "group", "aria-label": "Words and their links" });
   for (const { source, target, path, strokeWidth } of layout.curves) {
-    drawing.append(
-      svg("path", { class: "curve", d: path, "stroke-width": strokeWidth, "data-source": source, "data-target": target }),
-    );
+    const curve = svg("path", { class: "curve", d: path, "stroke-width": strokeWidth });
+    Object.assign(curve.dataset, { source, target });
+    drawing.append(curve);
   }
   for (const name of ["source", "target"]) {
     const line = svg("g", { class: `line ${name}` });
@@ -95,7 +95,8 @@ function drawCells(weights, layout) {
     row.forEach((weight, source) => {
       const shade = Math.round(SHADES * heatOpacity(weight));
       if (shade === 0) return;
-      const square = `M${layout.columns[source].toFixed(2)} ${layout.rows[target].toFixed(2)}h${cell}v${cell}h-${cell}z`;
+      const corner = `${layout.columns[source].toFixed(2)} ${layout.rows[target].toFixed(2)}`;
+      const square = `M${corner}h${cell}v${cell}h-${cell}z`;
       shades.set(shade, (shades.get(shade) ?? "") + square);
     }),
   );
@@ -112,23 +113,32 @@ function drawGrid({ left, right, top, bottom, columns, rows }) {
 function drawLabels(columns, rows, layout) {
   const { cell, labelGap, slant } = MATRIX_FORM;
   const lower = BASELINE * FONT_SIZE.matrix;
-  const add = (side, index, text, attributes) => {
-    const label = svg("text", { class: "label", ...attributes });
-    label.dataset[side] = index;
-    label.textContent = text;
-    return label;
+  const label = (side, index, textContent, attributes) => {
+    const made = Object.assign(svg("text", { class: "label", ...attributes }), { textContent });
+    made.dataset[side] = index;
+    return made;
   };
-  return [
-    ...columns.map((text, index) => {
-      const [x, y] = [layout.columns[index] + cell / 2 + lower, layout.top - labelGap];
-      const transform = `translate(${x.toFixed(1)} ${y.toFixed(1)}) rotate(-${slant})`;
-      return add("source", index, text, { transform, "text-anchor": "start" });
-    }),
-    ...rows.map((text, index) => {
-      const y = layout.rows[index] + cell / 2 + lower;
-      return add("target", index, text, { x: layout.left - labelGap, y, "text-anchor": "end" });
-    }),
-  ];
+  const above = columns.map((text, index) => {
+    const [x, y] = [layout.columns[index] + cell / 2 + lower, layout.top - labelGap];
+    const transform = `translate(${x.toFixed(1)} ${y.toFixed(1)}) rotate(-${slant})`;
+    return label("source", index, text, { transform });
+  });
+  const beside = rows.map((text, index) => {
+    const y = layout.rows[index] + cell / 2 + lower;
+    return label("target", index, text, { x: layout.left - labelGap, y, "text-anchor": "end" });
+  });
+  const area = (width, height, labels) =>
+    svg("g", { class: "labels" }, svg("rect", { class: "backdrop", width, height }), ...labels);
+  const { left, top, width, height } = layout;
+  return [area(left - 1, height, beside), area(width, top - 1, above), area(left - 1, top - 1, [])];
+}
+
+/** Keeps labels in sight when a matrix is scrolled so far. */
+export function stick(drawing, x = 0, y = 0) {
+  const [beside, above, corner] = drawing.querySelectorAll(".labels");
+  beside?.setAttribute("transform", `translate(${x} 0)`);
+  above?.setAttribute("transform", `translate(0 ${y})`);
+  corner?.setAttribute("transform", `translate(${x} ${y})`);
 }
 
 function shorten(text, measure) {

@@ -97,7 +97,8 @@ export function layOutMatrix(columnWidths, rowWidths, rightToLeft) {
     return left + place * cell;
   });
   const right = left + columnWidths.length * cell;
-  const labelsEnd = columnWidths.map((width, index) => columns[index] + cell / 2 + width * Math.cos(angle) + lineHeight);
+  const reach = (width) => cell / 2 + width * Math.cos(angle) + lineHeight;
+  const labelsEnd = columnWidths.map((width, index) => columns[index] + reach(width));
   const rows = rowWidths.map((_, index) => top + index * cell);
   return {
     width: Math.max(right, ...labelsEnd) + margin,

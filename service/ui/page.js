@@ -165,8 +165,9 @@ async function takeAway({ dataset }) {
   const parts = cards.flatMap((card) => card.view.parts);
   try {
     if (dataset.copy) {
-      const text = { json: () => asJson(cards.map((card) => card.shown)), csv: () => asCsv(parts), pharaoh: () => asPharaoh(parts) };
-      await copy(text[dataset.copy]());
+      const shown = cards.map((card) => card.shown);
+      const texts = { json: () => asJson(shown), csv: () => asCsv(parts), pharaoh: () => asPharaoh(parts) };
+      await copy(texts[dataset.copy]());
       byId("status").textContent = "Copied.";
       return;
     }

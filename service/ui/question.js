@@ -54,7 +54,8 @@ export function questionPanel(places, choose, close) {
       choice.style.setProperty("--share", probability);
       list.append(make("li", {}, choice));
     }
-    panel.append(alternatives.length ? list : make("p", { className: "muted", textContent: "Nothing: this text was given." }));
+    const nothing = make("p", { className: "muted", textContent: "Nothing: this text was given." });
+    panel.append(alternatives.length ? list : nothing);
   }
   panel.append(button("Close", close, { className: "quiet" }));
   panel.addEventListener("keydown", (event) => event.key === "Escape" && close());

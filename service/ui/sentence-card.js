@@ -21,7 +21,8 @@ export class SentenceCard {
   constructor(index, count, wishes) {
     this.#wishes = wishes;
     this.view = make("alignment-view", { attributes: { selectable: "" } });
-    this.#title = make("h2", { textContent: count > 1 ? `Sentence ${index + 1} of ${count}` : "Alignment", tabIndex: -1 });
+    const title = count > 1 ? `Sentence ${index + 1} of ${count}` : "Alignment";
+    this.#title = make("h2", { textContent: title, tabIndex: -1 });
     this.#tools.append(button("Edit this translation", () => this.#edit(), { className: "quiet" }));
     const head = make("div", { className: "head" }, this.#title, this.#note);
     const parts = [head, this.#list, this.#problem, this.view, this.#question, this.#tools];

@@ -5,11 +5,7 @@ const WRITTEN = ["fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-wid
 const LEFT_OUT = ["class", "role", "tabindex", "aria-label", "aria-hidden"];
 const GAP = 12; // between drawings that stand below each other
 
-/**
- * Puts drawings below each other into one document.
- * @param {SVGSVGElement[]} drawings as they stand in a page, so that their colours are known
- * @returns {string | null} null if there is none
- */
+/** Puts drawings, which must stand in a page so that their colours are known, below each other; null if none. */
 export function exportedSvg(drawings) {
   if (drawings.length === 0) return null;
   const size = (name) => drawings.map((drawing) => Number(drawing.getAttribute(name)));

@@ -1,9 +1,6 @@
 // What people take away: text for the clipboard, files.
 
-/**
- * JSON of what is seen: for each sentence its source and the hypothesis that is shown, as the API gave them.
- * @param {{source: object, hypothesis: object}[]} shown
- */
+/** JSON of what is seen: for each sentence its source and the hypothesis that is shown, as the API gave them. */
 export function asJson(shown) {
   return JSON.stringify(shown, null, 2);
 }
@@ -50,10 +47,7 @@ export async function copy(text) {
   if (!done) throw new Error("The browser did not allow copying.");
 }
 
-/**
- * @param {string} name of the file
- * @param {Blob} content
- */
+/** Gives a file to the browser. */
 export function download(name, content) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(content);

@@ -42,13 +42,13 @@ def serving(settings: Settings) -> Iterator[tuple[str, uvicorn.Server]]:
         thread.join(PATIENCE_S)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with serving(Settings()) as (address, _):
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ask(address: str) -> Ask:
     """Asks the API beside the browser."""
 
@@ -61,8 +61,9 @@ def ask(address: str) -> Ask:
     return post
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    # One for each module, not for the session: Playwright's event loop would stand in the way of all later tests.
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("NO CHROMIUM, SO THE PAGE GOES UNTESTED: `make browser` installs it")

@@ -106,6 +106,16 @@ def test_any_number_of_words_is_drawn_without_squeezing(visit: Visit, count: int
         for (x, width), (following, _) in pairwise(boxes):
             assert x + width < following
         assert min(width for _, width in boxes) > 20
+        box = page.locator(".matrix-box")
+        box.evaluate("box => box.scrollTo(400, 300)")
+        page.wait_for_timeout(50)
+        frame = box.bounding_box()
+        labels = page.locator(".label[data-source]").last, page.locator(".label[data-target]").last
+        for label, edge in zip(labels, ("y", "x"), strict=True):  # of the last column and row: stand as scrolled
+            place = label.bounding_box()
+            assert place
+            assert frame
+            assert 0 <= place[edge] - frame[edge] < 150
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # it scrolls, the page does not
 
 
