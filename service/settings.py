@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     threads: int | None = Field(
         None, ge=1, description="threads per model; by default as many as the cores this process may use"
     )
+    threads_per_batch: int = Field(
+        1, ge=1, description="how many of them share one batch; as many batches are decoded at the same time as fit"
+    )
     models_dir: DirectoryPath | None = Field(None, description="directory of further model bundles")
     built_in_models: bool = Field(True, description="serve the models that come with the package")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level logged")

@@ -61,7 +61,7 @@ def test_a_dead_worker_is_unhealthy(tmp_path: Path) -> None:
     with running_app(tmp_path) as (client, _):
         models = client.app.state.service.models  # type: ignore[attr-defined]
         models.engines["tiny"]._queue.close()
-        models.engines["tiny"]._worker.join(10)
+        models.engines["tiny"]._workers[0].join(10)
         assert (client.get("/healthz").status_code, client.get("/healthz").json()) == (503, {"status": "failed"})
         assert client.get("/readyz").status_code == 503
 
