@@ -73,9 +73,25 @@ def as_tuple(items: Any) -> tuple[Any, ...]:
     return tuple(items) if isinstance(items, list | tuple) else (items,)
 
 
+def zero_cell_state(cell: keras.layers.Layer, batch_size: Any) -> Any:
+    """What a cell starts from, arrays (B, units): its own initial state, or zeros if it has no method for one."""
+    if hasattr(cell, "get_initial_state"):
+        return cell.get_initial_state(batch_size=batch_size)
+    # Keras's RNN makes it like this, and hands even a single state to the cell in a list.
+    return [ops.zeros((batch_size, size), dtype=cell.compute_dtype) for size in as_tuple(cell.state_size)]
+
+
 def inputs_then_attention(inputs: Any, attention: Any) -> Any:
     """The usual inputs of the cell: (B, E) and (B, A), side by side."""
     return ops.concatenate([inputs, attention], axis=-1)
+
+
+def _check_cell(cell: Any) -> None:
+    name = type(cell).__name__
+    if isinstance(cell, keras.layers.RNN):  # has a state_size too
+        raise TypeError(f"cell: {name} is a layer, not a cell; use {type(cell.cell).__name__}")
+    if not hasattr(cell, "state_size"):
+        raise TypeError(f"cell: {name} is not an RNN cell")
 
 
 class AttentionStep(keras.layers.Layer):
@@ -97,7 +113,7 @@ class AttentionStep(keras.layers.Layer):
         alignment_history: whether the state keeps the weights of all steps.
 
     Raises:
-        TypeError: `cell` is not an RNN cell.
+        TypeError: `cell` is not an RNN cell, but a recurrent layer or something else.
     """
 
     def __init__(
@@ -111,8 +127,7 @@ class AttentionStep(keras.layers.Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not hasattr(cell, "state_size"):
-            raise TypeError(f"cell: {type(cell).__name__} is not an RNN cell")
+        _check_cell(cell)
         # Set in the original's order, which is that of the weights: attention layers, cell, mechanisms.
         self.attention_layers = attention_layers
         self.cell = cell
@@ -152,8 +167,11 @@ class AttentionStep(keras.layers.Layer):
         """A, of all mechanisms together.
 
         Raises:
-            ValueError: the depths of the memories are not known yet.
+            ValueError: it depends on memories that are not known yet.
         """
+        sizes = [layer.units for layer in self.attention_layers or () if isinstance(layer, keras.layers.Dense)]
+        if len(sizes) == len(self.mechanisms):  # whatever the memories
+            return sum(sizes)
         depths = self._depths.get("memory_depths") or [each.values.shape[-1] for each in self.mechanisms]
         return self._width_over(depths)
 
@@ -175,7 +193,7 @@ class AttentionStep(keras.layers.Layer):
         """
         batch_size = ops.shape(memories[0].values)[0]
         if cell_state is None:
-            cell_state = self.cell.get_initial_state(batch_size=batch_size)
+            cell_state = zero_cell_state(self.cell, batch_size)
         width = self._width_over([memory.values.shape[-1] for memory in memories])
         attention = ops.zeros((batch_size, width), dtype=memories[0].values.dtype)
         pairs = zip(self.mechanisms, memories, strict=True)

@@ -21,6 +21,7 @@ from model_export.attention_step import (
     as_tuple,
     inputs_then_attention,
     shaped_like,
+    zero_cell_state,
 )
 
 __all__ = ["AttentionWrapper", "AttentionWrapperState"]
@@ -29,6 +30,9 @@ __all__ = ["AttentionWrapper", "AttentionWrapperState"]
 @keras.saving.register_keras_serializable("interlinear")
 class AttentionWrapper(AttentionStep):
     """A recurrent cell with attention, usable as a cell of `keras.layers.RNN`; the step is that of `AttentionStep`.
+
+    On JAX it cannot be one of `StackedRNNCells`, which return its state as a list where JAX wants the structure that
+    came in. Put the stack into the wrapper instead, or a second `RNN` behind the first.
 
     Args:
         cell: any Keras RNN cell, also `StackedRNNCells`.
@@ -49,8 +53,8 @@ class AttentionWrapper(AttentionStep):
     Raises:
         ValueError: there is no mechanism; both `attention_layer_size` and `attention_layer` are given, or not one per
             mechanism.
-        TypeError: `cell` is not an RNN cell, `attention_mechanism` holds something else, or `cell_input_fn` cannot be
-            called.
+        TypeError: `cell` is not an RNN cell, `attention_mechanism` or `attention_layer` holds something else, or
+            `cell_input_fn` cannot be called.
     """
 
     def __init__(
@@ -141,7 +145,7 @@ class AttentionWrapper(AttentionStep):
 
     def _first_cell_state(self, batch_size: Any) -> Any:
         """The cell's own initial state, or the one given, in the structure of the former."""
-        cell_state = self.cell.get_initial_state(batch_size=batch_size)
+        cell_state = zero_cell_state(self.cell, batch_size)
         given = self._initial_cell_state
         if given is None:
             return cell_state
@@ -160,15 +164,23 @@ class AttentionWrapper(AttentionStep):
 
     @property
     def state_size(self) -> AttentionWrapperState:
-        """Widths of the state's arrays; S is None while there is no memory."""
+        """Widths of the state's arrays; S, and A where it depends on the memories, are None while there are none."""
+        try:
+            width = self.attention_width
+        except ValueError:
+            width = None
         sizes = [each.state_size if each.memory_initialized else None for each in self.mechanisms]
         each = self._as_passed(sizes)
         history = each if self.alignment_history else ()
-        return AttentionWrapperState(self.cell.state_size, self.attention_width, each, history, each)
+        return AttentionWrapperState(self.cell.state_size, width, each, history, each)
 
     @property
     def output_size(self) -> int:
-        """Width of what a step returns: A or H."""
+        """Width of what a step returns: A or H.
+
+        Raises:
+            ValueError: it is A, and depends on memories that are not known yet.
+        """
         return self.attention_width if self.output_attention else self.cell_output_size
 
     # --- saving ---
@@ -231,6 +243,9 @@ def _attention_layers(
     if len(items) != len(mechanisms):
         raise ValueError(f"{argument}: must hold one item per mechanism, {len(mechanisms)}, not {len(items)}")
     if layers is not None:
+        for item in items:
+            if not isinstance(item, keras.layers.Layer):
+                raise TypeError(f"attention_layer: {type(item).__name__} is not a Keras layer")
         return items
     return tuple(
         keras.layers.Dense(size, use_bias=False, name="attention_layer", dtype=mechanism.dtype_policy)

@@ -84,7 +84,7 @@ def check_has_no_loop(graph: onnx.ModelProto, name: str) -> None:
     for node in graph.graph.node:
         if node.op_type in LOOPING_OPERATIONS:
             raise ConfigError(
-                f"{name}: node {node.name} is a {node.op_type}, which is slow: do without keras.ops.cumprod, "
+                f"{name}: node {node.name} is of type {node.op_type}, which is slow: do without keras.ops.cumprod, "
                 "while_loop and the like, or, in an attention class of your own, set allow_loop = True"
             )
 
@@ -202,6 +202,8 @@ def _checked(graph: onnx.ModelProto, name: str) -> onnx.ModelProto:
         onnx.checker.check_model(graph)
     except onnx.checker.ValidationError as error:
         problem = str(error).strip().partition("\n")[0]
+        if "Cumprod" in problem:
+            problem += " (keras.ops.cumprod can be exported with axis=1, not with axis=-1)"
         raise ConfigError(
             f"{name}: cannot be exported to ONNX: {problem}; an attention class of your own must use operations that "
             "have a counterpart there"

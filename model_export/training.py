@@ -195,7 +195,7 @@ class Trainer:
         weights = [np.copy(np.asarray(variable)) for variable in variables] if self.config.average_decay else []
         if weights:
             self._learner.optimizer.finalize_variable_values(variables)
-            for variable in variables:  # JAX would share the arrays, and give the optimizer's up with the model's
+            for variable in variables:  # JAX would share the average's memory, and give it up with the variable's
                 variable.assign(np.copy(np.asarray(variable)))
         try:
             yield

@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 from pydantic import TypeAdapter, ValidationError
 
-from model_export.attention_config import CustomAttentionConfig
+from model_export.attention_config import CustomAttentionConfig, MechanismConfig
 from model_export.batching import BucketedBatches, PairSource
 from model_export.concatenation import ConcatenatedPairs
 from model_export.config import ExperimentConfig, ModelConfig, TrainConfig, read_config
@@ -68,8 +68,16 @@ def _check_guidance(config: ExperimentConfig, alignments: list[Path] | None) -> 
         )
     if weight and not alignments:
         raise ConfigError(f"training.alignment_weight: is {weight}, so word alignments are needed; add --alignments")
+    for field, mechanism, guided in (("attention", config.model.attention[0], weight), ("aligner", aligner, aligner)):
+        if guided and _is_hard(mechanism):
+            raise ConfigError(f"model.{field}: attends to one position at a time, so no loss can draw it anywhere")
     if aligner and not alignments:
         raise ConfigError(f"model.aligner: is {aligner.name}, which learns from word alignments only; add --alignments")
+
+
+def _is_hard(mechanism: MechanismConfig | None) -> bool:
+    """Whether a mechanism's weights are 0 or 1, without a gradient."""
+    return getattr(mechanism, "probability_fn", "") == "hardmax" or getattr(mechanism, "mode", "") == "hard"
 
 
 def _read_alignments(arguments: Namespace, train: Corpus) -> WordAlignments | None:

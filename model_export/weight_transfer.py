@@ -22,11 +22,18 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from model_export.attention import CustomAttention, SequenceAttention
+from model_export.attention import (
+    BahdanauAttention,
+    BahdanauMonotonicAttention,
+    CustomAttention,
+    LuongAttention,
+    LuongMonotonicAttention,
+    SequenceAttention,
+)
 from model_export.attention.keras_layers import KerasLayerMechanism
 from model_export.attention.scoring import AdditiveScore, MultiplicativeScore
 from model_export.attention_wrapper import AttentionWrapper
-from model_export.original_names import PROJECTIONS, choose_arrays
+from model_export.original_names import PROJECTIONS, WeightSpec, choose_arrays
 
 Array = npt.NDArray[Any]
 
@@ -40,7 +47,10 @@ ADDITIVE_WEIGHTS = (
 )
 MULTIPLICATIVE_WEIGHTS = ("attention_g", "attention_score_bias", "memory_kernel")
 SCORES = (AdditiveScore, MultiplicativeScore)
-CELLS = (keras.layers.GRUCell, keras.layers.LSTMCell, keras.layers.SimpleRNNCell)
+GATES = {keras.layers.GRUCell: 3, keras.layers.LSTMCell: 4, keras.layers.SimpleRNNCell: 1}
+CELLS = tuple(GATES)
+# Classes whose names the scopes of original variables hold.
+ORIGINALS = (BahdanauAttention, LuongAttention, BahdanauMonotonicAttention, LuongMonotonicAttention, *CELLS)
 
 
 class _Part(NamedTuple):
@@ -65,26 +75,26 @@ def load_reference_weights(layer: keras.layers.Layer, arrays: Mapping[str, Any] 
     Args:
         layer: a mechanism, `SequenceAttention`, `AttentionWrapper`, `Attention`, `AdditiveAttention`, an RNN cell or
             layer, `Bidirectional`, a Dense layer, or any built layer whose own weights have different names.
-        arrays: by the names above; or by the original variables' names, in any scope and in their original order
-            (`bahdanau_attention/memory_layer/kernel:0`); or a list as the original's `get_weights()` returns it.
+        arrays: by the names above; or by the original variables' names, in any scope and any order
+            (`bahdanau_attention/memory_layer/kernel:0`), told apart as `choose_arrays` says; or a list as the
+            original's `get_weights()` returns it.
 
     Raises:
-        ValueError: an array has no place, a weight gets no array, or a shape differs; or `layer` is one whose weights
-            have no names here. Nothing is assigned then.
+        TypeError: `arrays` is neither a mapping nor a sequence.
+        ValueError: an array has no place, a weight gets no array, it cannot be told which array goes where, or a shape
+            differs; or `layer` is one whose weights have no names here. Nothing is created or assigned then.
     """
     parts = _parts(layer)
-    names = [part.prefix + name for part in parts for name in _weight_names(part.layer)]
-    values = {name: np.asarray(array) for name, array in choose_arrays(names, arrays).items()}
+    specs = {part.prefix + name: spec for part in parts for name, spec in _weight_specs(part).items()}
+    values = {name: np.asarray(array) for name, array in choose_arrays(specs, arrays).items()}
+    for part in parts:
+        for name, spec in _weight_specs(part).items():
+            _check_shape(part, name, spec, values[part.prefix + name])
     for part in parts:
         _create_weights(part, {name: values[part.prefix + name] for name in _weight_names(part.layer)})
-    variables = {
-        part.prefix + name: _variable(part.layer, name) for part in parts for name in _weight_names(part.layer)
-    }
-    for name, variable in variables.items():
-        if tuple(variable.shape) != values[name].shape:
-            raise ValueError(f"{name}: expected shape {tuple(variable.shape)}, not {values[name].shape}")
-    for name, variable in variables.items():
-        variable.assign(values[name])
+    for part in parts:
+        for name in _weight_names(part.layer):
+            _variable(part.layer, name).assign(values[part.prefix + name])
 
 
 def _parts(layer: Any) -> list[_Part]:
@@ -134,24 +144,61 @@ def _weight_names(layer: keras.layers.Layer) -> list[str]:
         return ["kernel", *(["bias"] if layer.use_bias else [])]
     if not layer.built:
         raise ValueError(
-            f"{layer.name}: a {type(layer).__name__} must be built before weights are loaded into it; call it once"
+            f"{layer.name}: {type(layer).__name__} must be built before weights are loaded into it; call it once"
         )
     own_names = [variable.name for variable in layer.weights]
     if len(set(own_names)) < len(own_names):
         raise ValueError(
-            f"{layer.name}: weights of a {type(layer).__name__} share a name ({', '.join(own_names)}); load those of "
+            f"{layer.name}: weights of {type(layer).__name__} share a name ({', '.join(own_names)}); load those of "
             "its parts one by one, or give it a list by its own set_weights"
         )
     return own_names
 
 
+def _weight_specs(part: _Part) -> dict[str, WeightSpec]:
+    """Shape and kind of each weight of a part by its name, without the prefix."""
+    layer = part.layer
+    kind = next((original.__name__ for original in type(layer).__mro__ if original in ORIGINALS), None)
+    shapes = _shapes_to_come(part)
+    known = {name: _variable(layer, name) for name in _weight_names(layer)}
+    return {
+        name: WeightSpec(shapes[name] if variable is None else tuple(variable.shape), kind)
+        for name, variable in known.items()
+    }
+
+
+def _shapes_to_come(part: _Part) -> dict[str, tuple[int | None, ...]]:
+    """Shapes that weights will have, once created; None for sizes that their arrays decide."""
+    layer = part.layer
+    if isinstance(layer, SCORES):
+        return {"query_kernel": (part.query_depth, layer.units), "memory_kernel": (None, layer.units)}
+    if isinstance(layer, keras.layers.Attention):
+        scale = (None,) if isinstance(layer, keras.layers.AdditiveAttention) else ()
+        return {"scale": scale, "concat_score_weight": ()}
+    if isinstance(layer, CELLS):
+        width = layer.units * next(gates for cell, gates in GATES.items() if isinstance(layer, cell))
+        bias = (2, width) if getattr(layer, "reset_after", False) else (width,)
+        return {"kernel": (None, width), "recurrent_kernel": (layer.units, width), "bias": bias}
+    if isinstance(layer, keras.layers.Dense):
+        return {"kernel": (None, layer.units), "bias": (layer.units,)}
+    return {}
+
+
+def _check_shape(part: _Part, name: str, spec: WeightSpec, array: Array) -> None:
+    """Refuses an array that cannot be the weight."""
+    if spec.fits(array.shape):
+        return
+    sizes = ", ".join("any" if size is None else str(size) for size in spec.shape)
+    shape = f"({sizes},)" if len(spec.shape) == 1 else f"({sizes})"
+    hint = ""
+    if name == "bias" and isinstance(part.layer, keras.layers.GRUCell) and spec.shape[0] == 2 and array.ndim == 1:
+        hint = "; a GRU with one bias, as in Keras 1, is GRU(..., reset_after=False) or such a GRUCell"
+    raise ValueError(f"{part.prefix}{name}: expected shape {shape}, not {array.shape}{hint}")
+
+
 def _create_weights(part: _Part, arrays: Mapping[str, Array]) -> None:
     """Creates the weights of a part, as deep as its kernels are; does nothing to those that exist."""
     layer = part.layer
-    if isinstance(layer, (*SCORES, *CELLS, keras.layers.Dense)):
-        for name, array in arrays.items():
-            if name.endswith("kernel") and array.ndim != 2:
-                raise ValueError(f"{layer.name}: {name}: expected two dimensions, not shape {array.shape}")
     if isinstance(layer, SCORES):
         depths = {name: array.shape[0] for name, array in arrays.items() if name in PROJECTIONS}
         layer.build_for(part.query_depth or depths.get("query_kernel"), depths.get("memory_kernel"))
@@ -164,6 +211,8 @@ def _create_weights(part: _Part, arrays: Mapping[str, Array]) -> None:
 
 
 def _variable(layer: keras.layers.Layer, name: str) -> Any:
+    """The variable of that name; None if it has not been created yet."""
     if isinstance(layer, SCORES) and name in PROJECTIONS:
-        return getattr(layer, PROJECTIONS[name]).kernel
-    return next(variable for variable in layer.weights if variable.name == name)
+        projection = getattr(layer, PROJECTIONS[name])
+        return projection.kernel if projection.built else None
+    return next((variable for variable in layer.weights if variable.name == name), None)

@@ -61,11 +61,15 @@ def load_models(
     """
     models: list[LoadedModel] = []
     engines: dict[str, Engine] = {}
-    options = BackendOptions(settings.provider, settings.precision, settings.threads or usable_cpus())
+    threads = settings.threads or usable_cpus()
+    per_batch = min(settings.threads_per_batch, threads)
+    options = BackendOptions(settings.provider, settings.precision, per_batch)
     for path in find_bundles(settings):
         bundle = read_bundle(path)
         chosen = backend or load_backend(bundle, options)
-        engine = Engine(chosen, bundle.manifest.special_ids, limits or settings.engine_limits)
+        on_gpu = getattr(chosen, "provider", "cpu") == "cuda"  # which does one thing at a time
+        workers = 1 if on_gpu else threads // per_batch
+        engine = Engine(chosen, bundle.manifest.special_ids, limits or settings.engine_limits, workers)
         models.append(_loaded_model(bundle, engine, chosen, settings))
         engines[bundle.manifest.name] = engine
     return ServedModels(ModelRegistry(models), engines)

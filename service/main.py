@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from service.api.errors import install_error_handlers
 from service.api.pages import pages
@@ -48,6 +49,14 @@ def create_app(settings: Settings | None = None, backend: Seq2SeqBackend | None 
         redirect_slashes=False,  # a redirect would repeat what was sent
     )
     app.state.service = state
+    if state.settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=state.settings.allowed_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Content-Type"],
+            expose_headers=["Retry-After"],
+        )
     app.add_middleware(MetricsMiddleware, metrics=state.metrics)
     install_error_handlers(app)
     app.include_router(native_routes(state.settings))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import Final, Literal
 
-from pydantic import DirectoryPath, Field, ValidationError, model_validator
+from pydantic import DirectoryPath, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.engine.limits import (
@@ -19,6 +20,7 @@ from service.engine.limits import (
 from service.errors import ConfigurationError
 
 PREFIX = "INTERLINEAR_"
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 
 
 class Settings(BaseSettings):
@@ -40,10 +42,17 @@ class Settings(BaseSettings):
     threads: int | None = Field(
         None, ge=1, description="threads per model; by default as many as the cores this process may use"
     )
+    threads_per_batch: int = Field(
+        1, ge=1, description="how many of them share one batch; as many batches are decoded at the same time as fit"
+    )
     models_dir: DirectoryPath | None = Field(None, description="directory of further model bundles")
     built_in_models: bool = Field(True, description="serve the models that come with the package")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level logged")
     access_log: bool = Field(False, description="log a line per request (never its body)")
+    cors_origins: str | None = Field(
+        None,
+        description="origins whose pages may use the service, separated by commas, or *; by default none but its own",
+    )
     shutdown_timeout_s: float = Field(
         30.0, ge=0, le=3600, description="seconds that accepted requests get to finish when the service stops"
     )
@@ -70,11 +79,24 @@ class Settings(BaseSettings):
         None, gt=0, le=86_400, description="seconds that decoding a request may take, waiting included; by default any"
     )
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, value: str | None) -> str | None:
+        for origin in _listed(value):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError("must be origins such as https://example.org, separated by commas, or *")
+        return value
+
     @model_validator(mode="after")
     def _check_models(self) -> Settings:
         if self.models_dir is None and not self.built_in_models:
             raise ValueError(f"{PREFIX}MODELS_DIR: must be set without the built-in models; there would be no model")
         return self
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """The origins of `cors_origins`."""
+        return _listed(self.cors_origins)
 
     @property
     def engine_limits(self) -> EngineLimits:
@@ -86,6 +108,10 @@ class Settings(BaseSettings):
             self.max_queue_wait_s,
             self.max_request_s,
         )
+
+
+def _listed(text: str | None) -> list[str]:
+    return [part.strip() for part in (text or "").split(",") if part.strip()]
 
 
 def load_settings(overrides: Mapping[str, str] | None = None) -> Settings:

@@ -24,10 +24,10 @@ parity: {sentences: 100}
 """
 
 
-def random_sentences(count: int, seed: int) -> list[str]:
-    """Sentences of 6 or 7 words, which fall into one bucket of batches, so that one program is compiled."""
+def random_sentences(count: int, seed: int, lengths: tuple[int, ...] = (6, 7)) -> list[str]:
+    """Sentences of these lengths in words; 6 and 7 fall into one bucket of batches, so that one program is compiled."""
     generator = random.Random(seed)
-    return [" ".join(generator.choices(WORDS, k=generator.choice((6, 7)))) for _ in range(count)]
+    return [" ".join(generator.choices(WORDS, k=generator.choice(lengths))) for _ in range(count)]
 
 
 def reverse(sentence: str) -> str:

@@ -1,4 +1,7 @@
-"""An attention layer as a user writes it, outside this package: cosine similarity with a learned sharpness."""
+"""An attention layer as a user writes it, outside this package: cosine similarity with a learned sharpness.
+
+It is that of `model_export/README.md`, with types; a test holds the two together.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,11 @@ class CosineAttention(keras.layers.Layer):
 
     def __init__(self, units: int, sharpness: float = 5.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.sharpness_init = sharpness
         self.query_layer = keras.layers.Dense(units, use_bias=False)
         self.value_layer = keras.layers.Dense(units, use_bias=False)
         self.sharpness = self.add_weight(name="sharpness", shape=(), initializer=keras.initializers.Constant(sharpness))
 
-    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
+    def call(self, query: Any, values: Any, mask: Any) -> tuple[Any, Any]:
         """Takes a query (batch, depth), values (batch, source_len, depth) and their mask; gives context and weights."""
         direction = unit_vector(self.query_layer(query))[:, None, :]
         directions = unit_vector(self.value_layer(values))

@@ -223,8 +223,9 @@ def _check_layer(layer: Any, described: str) -> None:
     if not isinstance(layer, keras.layers.Layer):
         raise ConfigError(f"attention {described}: expected a keras.layers.Layer")
     signature = inspect.signature(layer.call)
+    options = {"training": False} if "training" in signature.parameters else {}  # Keras passes it to those only
     try:
-        signature.bind("query", "values", mask="mask")
+        signature.bind("query", "values", mask="mask", **options)
     except TypeError as error:
         found = ", ".join(signature.parameters)
         raise ConfigError(

@@ -21,7 +21,17 @@ from keras import ops
 
 from model_export.attention.mechanism import AttentionMechanism
 from model_export.attention.memory import Memory
-from model_export.attention.probability import mask_scores, softmax
+from model_export.attention.probability import mask_scores, mask_weights, softmax
+
+
+def check_dropout(dropout: float) -> None:
+    """Checks the share of weights that training drops.
+
+    Raises:
+        ValueError: it is not between 0 and 1, or is 1.
+    """
+    if not 0 <= dropout < 1:
+        raise ValueError(f"dropout: expected a share of at least 0 and below 1, not {dropout}")
 
 
 class _OriginalCall(keras.layers.Layer):
@@ -86,7 +96,7 @@ class Attention(_OriginalCall, keras.layers.Attention):
         **kwargs: Keras's: name, dtype, trainable.
 
     Raises:
-        ValueError: `score_mode` is unknown.
+        ValueError: `score_mode` is unknown, or `dropout` is no share.
     """
 
     def __init__(
@@ -98,6 +108,7 @@ class Attention(_OriginalCall, keras.layers.Attention):
         causal: bool = False,
         **kwargs: Any,
     ) -> None:
+        check_dropout(dropout)
         super().__init__(use_scale=use_scale, score_mode=score_mode, dropout=dropout, seed=seed, **kwargs)
         self.causal = causal
 
@@ -114,6 +125,9 @@ class AdditiveAttention(_OriginalCall, keras.layers.AdditiveAttention):
         seed: of that dropout.
         causal: as the call argument `use_causal_mask`, for all calls.
         **kwargs: Keras's: name, dtype, trainable.
+
+    Raises:
+        ValueError: `dropout` is no share.
     """
 
     def __init__(
@@ -124,6 +138,7 @@ class AdditiveAttention(_OriginalCall, keras.layers.AdditiveAttention):
         causal: bool = False,
         **kwargs: Any,
     ) -> None:
+        check_dropout(dropout)
         super().__init__(use_scale=use_scale, dropout=dropout, seed=seed, **kwargs)
         self.causal = causal
 
@@ -133,13 +148,17 @@ class KerasLayerMechanism(AttentionMechanism):
 
     The memory is not projected: keys are the values, and queries must be as deep as the memory. Weights and context
     are those of the layer for one query under the memory's mask, but a position outside the mask gets weight 0 whatever
-    its score, where the layer subtracts 1e9. In training, dropout acts on the weights, which then no longer sum to 1.
+    its score, where the layer subtracts 1e9 and makes a row that is all masked uniform. In training, dropout acts on
+    the weights, which then no longer sum to 1.
 
     Args:
         layer: gives the scores.
         dropout: share of the weights that training drops.
         seed: of that dropout.
         memory, memory_sequence_length: see `AttentionMechanism`.
+
+    Raises:
+        ValueError: `dropout` is no share.
     """
 
     has_keys = False
@@ -153,6 +172,7 @@ class KerasLayerMechanism(AttentionMechanism):
         memory_sequence_length: Any = None,
         **kwargs: Any,
     ) -> None:
+        check_dropout(dropout)
         super().__init__(memory, memory_sequence_length, **kwargs)
         self.layer = layer
         self.dropout = dropout
@@ -185,7 +205,8 @@ class KerasLayerMechanism(AttentionMechanism):
             self.build_for(query.shape[-1], memory.values.shape[-1])
         self._check_depths(query.shape[-1], memory.values.shape[-1])
         scores = ops.squeeze(self.layer.scores(query[:, None, :], memory.keys), axis=1)  # (B, S)
-        return self.weight_dropout(softmax(mask_scores(scores, memory.mask)), training=training)
+        weights = mask_weights(softmax(mask_scores(scores, memory.mask)), memory.mask)
+        return self.weight_dropout(weights, training=training)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; a memory is state and is not among them."""
@@ -204,7 +225,7 @@ class KerasAttentionMechanism(KerasLayerMechanism):
         **kwargs: Keras's: name, trainable.
 
     Raises:
-        ValueError: `score_mode` is unknown.
+        ValueError: `score_mode` is unknown, or `dropout` is no share.
     """
 
     def __init__(
@@ -235,6 +256,9 @@ class KerasAdditiveAttentionMechanism(KerasLayerMechanism):
         memory, memory_sequence_length: see `AttentionMechanism`.
         dtype: of weights and computation; None for Keras's default.
         **kwargs: Keras's: name, trainable.
+
+    Raises:
+        ValueError: `dropout` is no share.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from model_export.attention.memory import Memory, read_memory, refuse_empty_sentences
+from model_export.attention.memory import Memory, check_shape, read_memory, refuse_empty_sentences
 
 NOT_FUNCTIONAL = "cannot remember a symbolic memory; in a functional model use SequenceAttention"
 
@@ -81,12 +81,14 @@ class AttentionMechanism(keras.layers.Layer):
             mask: (B, S) bool, True = real, at least one per row; None if all of it is real.
 
         Raises:
-            ValueError: a sentence has no real entry (seen only where values are known, not while a graph is traced).
+            ValueError: the mask has another shape, or a sentence has no real entry. The latter is seen only where
+                values are known; in a graph, as in `fit` and `predict`, such a sentence gets no weight at all.
         """
         memory = ops.convert_to_tensor(memory, dtype=self.compute_dtype)
         if mask is None:
             mask = ops.ones(ops.shape(memory)[:2], dtype="bool")
-        refuse_empty_sentences(mask)
+        check_shape(f"{self.name}: mask", mask, memory.shape[:2])
+        refuse_empty_sentences(mask, f"{self.name}: memory")
         values = memory * ops.cast(mask, memory.dtype)[:, :, None]
         return Memory(self.project_keys(values), values, mask)
 
@@ -230,7 +232,8 @@ class AttentionMechanism(keras.layers.Layer):
             `(alignments, next_state)`, both (B, S) and equal; with `setup_memory`, the values (B, S, D).
 
         Raises:
-            ValueError: there is no memory, `inputs` holds another number of tensors, or see `setup_memory`.
+            ValueError: there is no memory, `inputs` holds another number of tensors, query or state does not fit the
+                memory, or see `setup_memory`.
         """
         tensors = inputs if isinstance(inputs, list | tuple) else [inputs]
         if setup_memory:
@@ -245,6 +248,10 @@ class AttentionMechanism(keras.layers.Layer):
             raise ValueError(f"{self.name}: takes [query, state]")
         query, state = tensors
         memory = self.memory
+        batch_size, source_len, _ = memory.values.shape
+        check_shape(f"{self.name}: query", query, (batch_size, query.shape[-1]))
+        if state is not None:  # mechanisms that do not read it do without
+            check_shape(f"{self.name}: state", state, (batch_size, source_len))
         self.build_for(query_depth=query.shape[-1])
         alignments = self.align(query, memory, state, training=training)
         return alignments, alignments

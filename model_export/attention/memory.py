@@ -19,7 +19,7 @@ class Memory(NamedTuple):
     Attributes:
         keys: (B, S, U) float32, what queries are compared with; the values themselves if a mechanism projects none.
         values: (B, S, D) float32, the memory itself, zero at padding.
-        mask: (B, S) bool, True = real token; at least one True per row.
+        mask: (B, S) bool, True = real token; at least one True per row (a row without one gets no weight).
     """
 
     keys: Any
@@ -70,15 +70,20 @@ def read_memory(memory: Any, lengths: Any = None, mask: Any = None) -> tuple[Any
         raise ValueError(f"memory: expected (batch, source_len, depth) with a known depth, not {tuple(memory.shape)}")
     if lengths is not None:
         lengths = ops.convert_to_tensor(lengths)
-        _check_shape("memory_sequence_length", lengths, memory.shape[:1])
+        check_shape("memory_sequence_length", lengths, memory.shape[:1])
         masks.append(mask_of_lengths(lengths, ops.shape(memory)[1]))
     given = [ops.cast(ops.convert_to_tensor(each), "bool") for each in masks if each is not None]
     for each in given:
-        _check_shape("memory_mask", each, memory.shape[:2])
+        check_shape("memory_mask", each, memory.shape[:2])
     return memory, functools.reduce(ops.logical_and, given) if given else None
 
 
-def _check_shape(name: str, tensor: Any, expected: Any) -> None:
+def check_shape(name: str, tensor: Any, expected: Any) -> None:
+    """Compares a tensor's shape with what the memory leads to expect; an unknown dimension agrees with any.
+
+    Raises:
+        ValueError: they differ.
+    """
     found, expected = tuple(tensor.shape), tuple(expected)
     agree = (None in pair or pair[0] == pair[1] for pair in zip(found, expected, strict=False))
     if len(found) != len(expected) or not all(agree):

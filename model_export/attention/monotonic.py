@@ -5,6 +5,7 @@ Source: Raffel et al. 2017 (arXiv:1704.00784), section 2.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
@@ -19,22 +20,45 @@ from model_export.attention.scoring import AdditiveScore, MultiplicativeScore, S
 class MonotonicMechanism(ScoringMechanism):
     """What both monotonic mechanisms share: a choosing probability per position, and a recurrence over positions.
 
-    Alignments before the first step lie on the first position. Rows sum to at most 1, and may be all 0.
+    Alignments before the first step lie on the first position. Rows sum to at most 1, and may be all 0. Stands before
+    the score among a mechanism's bases; `**kwargs` go to the score.
+
+    Args:
+        units, memory, memory_sequence_length: see `ScoringMechanism`.
+        sigmoid_noise, sigmoid_noise_seed, score_bias_init, mode: see `BahdanauMonotonicAttention`.
+
+    Raises:
+        ValueError: `mode` is unknown, or `sigmoid_noise` no standard deviation; or see
+            `AttentionMechanism.setup_memory`.
     """
 
     normalized = False
     carries_alignments = True
 
-    def _configure(
-        self, sigmoid_noise: float, sigmoid_noise_seed: int | None, score_bias_init: float, mode: str
+    def __init__(
+        self,
+        units: int,
+        memory: Any = None,
+        memory_sequence_length: Any = None,
+        sigmoid_noise: float = 0.0,
+        sigmoid_noise_seed: int | None = None,
+        score_bias_init: float = 0.0,
+        mode: str = "parallel",
+        **kwargs: Any,
     ) -> None:
+        recurrence = mode_function(mode)
+        if not 0 <= sigmoid_noise < math.inf:
+            raise ValueError(
+                f"sigmoid_noise: expected a standard deviation, finite and at least 0, not {sigmoid_noise}"
+            )
+        super().__init__(units, memory, memory_sequence_length, score_bias=score_bias_init, **kwargs)
         self.sigmoid_noise = sigmoid_noise
         self.sigmoid_noise_seed = sigmoid_noise_seed
         self.score_bias_init = score_bias_init
         self.mode = mode
-        self._recurrence = mode_function(mode)
+        self._recurrence = recurrence
         self._noise = keras.random.SeedGenerator(sigmoid_noise_seed, name="sigmoid_noise") if sigmoid_noise else None
-        self.prepare_given_memory()
+        self.prepare_given_memory()  # by now the score has made all weights
 
     def first_alignments(self, memory: Memory) -> Any:
         """All weight on the first position, (B, S)."""
@@ -79,7 +103,8 @@ class BahdanauMonotonicAttention(MonotonicMechanism, AdditiveScore):
         name: the layer's.
 
     Raises:
-        ValueError: `mode` is unknown; or see `AttentionMechanism.setup_memory`.
+        ValueError: `mode` is unknown, or `sigmoid_noise` no standard deviation; or see
+            `AttentionMechanism.setup_memory`.
     """
 
     def __init__(
@@ -103,12 +128,14 @@ class BahdanauMonotonicAttention(MonotonicMechanism, AdditiveScore):
             memory_sequence_length,
             normalize=normalize,
             kernel_initializer=kernel_initializer,
-            score_bias=score_bias_init,
+            sigmoid_noise=sigmoid_noise,
+            sigmoid_noise_seed=sigmoid_noise_seed,
+            score_bias_init=score_bias_init,
+            mode=mode,
             dtype=dtype,
             name=name,
             **kwargs,
         )
-        self._configure(sigmoid_noise, sigmoid_noise_seed, score_bias_init, mode)
 
 
 @keras.saving.register_keras_serializable("interlinear")
@@ -123,7 +150,8 @@ class LuongMonotonicAttention(MonotonicMechanism, MultiplicativeScore):
         dtype, name: see `BahdanauMonotonicAttention`.
 
     Raises:
-        ValueError: `mode` is unknown; or, with the first query, it is not `units` wide.
+        ValueError: `mode` is unknown, or `sigmoid_noise` no standard deviation; or, with the first query, it is not
+            `units` wide.
     """
 
     def __init__(
@@ -145,9 +173,11 @@ class LuongMonotonicAttention(MonotonicMechanism, MultiplicativeScore):
             memory,
             memory_sequence_length,
             scale=scale,
-            score_bias=score_bias_init,
+            sigmoid_noise=sigmoid_noise,
+            sigmoid_noise_seed=sigmoid_noise_seed,
+            score_bias_init=score_bias_init,
+            mode=mode,
             dtype=dtype,
             name=name,
             **kwargs,
         )
-        self._configure(sigmoid_noise, sigmoid_noise_seed, score_bias_init, mode)

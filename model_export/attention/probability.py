@@ -29,6 +29,14 @@ def mask_scores(scores: Any, mask: Any) -> Any:
     return ops.where(mask, scores, ops.convert_to_tensor(limits(scores).min, dtype=scores.dtype))
 
 
+def mask_weights(weights: Any, mask: Any) -> Any:
+    """Puts 0 where `mask` is False; changes only rows (B, S) without any real token, whose masked scores are all equal.
+
+    Such rows are refused where values are known, but a graph may meet them.
+    """
+    return weights * ops.cast(mask, weights.dtype)  # fewer nodes of an exported graph than `where`
+
+
 def softmax(scores: Any) -> Any:
     """Weights (B, S) that sum to 1."""
     if scores.shape[-1] == 1:  # nothing to choose; Keras would warn

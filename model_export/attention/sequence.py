@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import keras
@@ -52,18 +53,21 @@ class SequenceAttention(keras.layers.Layer):
         Args:
             queries: (B, T, Q). Their own Keras mask, if any, passes to the contexts; it changes no number.
             values: (B, S, D), the memory, finite also at padding.
-            mask: (B, S) bool, True = real, at least one per row; None for the mask that `values` carry.
-            values_mask: that mask; Keras fills it in.
+            mask: (B, S) bool, True = real, at least one per row. Where `values` carry a mask, real is what both say.
+            values_mask: the mask that `values` carry; Keras fills it in.
             training: whether random noise in the mechanism acts.
 
         Returns:
             Contexts (B, T, D') and alignments (B, T, S).
 
         Raises:
-            ValueError: a row of the mask is all False (seen only where values are known, not in a graph).
+            ValueError: `mask` is a list, as keras.layers.Attention takes it, or has another shape; or one of its rows
+                is all False. The latter is seen only where values are known; in a graph, as in `fit` and `predict`,
+                such a row has no weights, and its contexts are 0.
         """
-        mask = values_mask if mask is None else mask
-        memory = self.mechanism.prepare(values, None if mask is None else ops.cast(mask, "bool"))
+        self._check_mask(mask)
+        masks = [ops.cast(each, "bool") for each in (mask, values_mask) if each is not None]
+        memory = self.mechanism.prepare(values, functools.reduce(ops.logical_and, masks) if masks else None)
 
         def advance(before: Attended, query: Any) -> tuple[Attended, Attended]:
             attended = self.mechanism.attend(query, memory, before.alignments, training=training)
@@ -79,6 +83,24 @@ class SequenceAttention(keras.layers.Layer):
         batch_size, _, depth = ops.shape(memory.values)
         context = ops.zeros((batch_size, self.mechanism.context_depth(depth)), dtype=memory.values.dtype)
         return Attended(context, self.mechanism.first_alignments(memory))
+
+    def _check_mask(self, mask: Any) -> None:
+        if isinstance(mask, list | tuple):
+            raise ValueError(
+                f"{self.name}: mask: expected one tensor (batch, source_len), the mask of the values, not a list of "
+                f"{len(mask)}; the queries need none beside the one that they carry"
+            )
+
+    def compute_output_spec(
+        self, queries: Any, values: Any, mask: Any = None, values_mask: Any = None, training: bool = False
+    ) -> tuple[Any, Any]:
+        """Shapes and dtypes of the results; refuses a list of masks where the model is made.
+
+        Raises:
+            ValueError: `mask` is a list.
+        """
+        self._check_mask(mask)
+        return super().compute_output_spec(queries, values, mask=mask, values_mask=values_mask, training=training)
 
     def compute_output_shape(self, queries_shape: Shape, values_shape: Shape) -> tuple[Shape, Shape]:
         """Shapes of contexts and alignments."""

@@ -7,21 +7,41 @@ from typing import Any
 import keras
 
 from model_export.attention.memory import Memory
-from model_export.attention.probability import mask_scores, probability_function
+from model_export.attention.probability import mask_scores, mask_weights, probability_function
 from model_export.attention.scoring import AdditiveScore, MultiplicativeScore, ScoringMechanism
 
 
 class SoftmaxMechanism(ScoringMechanism):
-    """What both mechanisms share: the weights of a step are those that `probability_fn` makes of its scores alone."""
+    """What both mechanisms share: the weights of a step are those that `probability_fn` makes of its scores alone.
 
-    def _configure(self, probability_fn: str) -> None:
+    Stands before the score among a mechanism's bases; `**kwargs` go to the score.
+
+    Args:
+        units, memory, memory_sequence_length: see `ScoringMechanism`.
+        probability_fn: `softmax` or `hardmax`.
+
+    Raises:
+        ValueError: `probability_fn` is unknown; or see `AttentionMechanism.setup_memory`.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        memory: Any = None,
+        memory_sequence_length: Any = None,
+        probability_fn: str = "softmax",
+        **kwargs: Any,
+    ) -> None:
+        probabilities = probability_function(probability_fn)
+        super().__init__(units, memory, memory_sequence_length, **kwargs)
         self.probability_fn = probability_fn
-        self._probabilities = probability_function(probability_fn)
-        self.prepare_given_memory()
+        self._probabilities = probabilities
+        self.prepare_given_memory()  # by now the score has made all weights
 
     def align(self, query: Any, memory: Memory, previous: Any, training: bool = False) -> Any:
         """See `AttentionMechanism.align`; `previous` is not read."""
-        return self._probabilities(mask_scores(self.score(query, memory.keys), memory.mask))
+        scores = mask_scores(self.score(query, memory.keys), memory.mask)
+        return mask_weights(self._probabilities(scores), memory.mask)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; a memory is state and is not among them."""
@@ -64,11 +84,11 @@ class BahdanauAttention(SoftmaxMechanism, AdditiveScore):
             memory_sequence_length,
             normalize=normalize,
             kernel_initializer=kernel_initializer,
+            probability_fn=probability_fn,
             dtype=dtype,
             name=name,
             **kwargs,
         )
-        self._configure(probability_fn)
 
 
 @keras.saving.register_keras_serializable("interlinear")
@@ -97,5 +117,13 @@ class LuongAttention(SoftmaxMechanism, MultiplicativeScore):
         name: str = "luong_attention",
         **kwargs: Any,
     ) -> None:
-        super().__init__(units, memory, memory_sequence_length, scale=scale, dtype=dtype, name=name, **kwargs)
-        self._configure(probability_fn)
+        super().__init__(
+            units,
+            memory,
+            memory_sequence_length,
+            scale=scale,
+            probability_fn=probability_fn,
+            dtype=dtype,
+            name=name,
+            **kwargs,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
 from service.decoding.backend import Seq2SeqBackend
@@ -20,20 +21,33 @@ FINAL_JOIN_S = 1.0  # time for one last step after the remaining work has been d
 
 
 class Engine:
-    """Decodes the sentences of concurrent callers in one batch, in one worker thread."""
+    """Decodes the sentences of concurrent callers together, in a batch for each worker thread.
 
-    def __init__(self, backend: Seq2SeqBackend, special_ids: SpecialIds, limits: EngineLimits | None = None) -> None:
+    Args:
+        backend: the model; calls from several threads must be safe if there are several workers.
+        special_ids: its special token ids.
+        limits: of all workers together.
+        workers: how many batches are decoded at the same time, each by a thread of its own.
+    """
+
+    def __init__(
+        self,
+        backend: Seq2SeqBackend,
+        special_ids: SpecialIds,
+        limits: EngineLimits | None = None,
+        workers: int = 1,
+    ) -> None:
         self._limits = limits or EngineLimits()
         self._vocabulary_size = backend.vocabulary_size
         self._special_ids = special_ids
-        self._queue = JobQueue(self._limits)
-        self._worker = Worker(backend, special_ids, self._queue)
+        self._queue = JobQueue(self._limits, workers)
+        self._workers = [Worker(backend, special_ids, self._queue, number) for number in range(workers)]
         self._open: set[Submission] = set()
 
     @property
     def is_running(self) -> bool:
-        """Whether the worker thread is alive."""
-        return self._worker.is_alive
+        """Whether every worker thread is alive."""
+        return all(worker.is_alive for worker in self._workers)
 
     @property
     def queue_length(self) -> int:
@@ -42,22 +56,28 @@ class Engine:
 
     @property
     def work_done(self) -> WorkDone:
-        """What the worker has done so far."""
-        return self._worker.work_done
+        """What the workers have done so far."""
+        return sum((worker.work_done for worker in self._workers), start=WorkDone())
 
     def start(self) -> None:
-        """Starts the worker thread."""
-        self._worker.start()
+        """Starts the worker threads."""
+        for worker in self._workers:
+            worker.start()
 
     async def stop(self, timeout_s: float) -> None:
         """Refuses new work, finishes what was accepted, and drops what is left after `timeout_s` seconds."""
         self._queue.close()
-        await asyncio.to_thread(self._worker.join, timeout_s)
+        await asyncio.to_thread(self._join, timeout_s)
         for submission in tuple(self._open):  # without effect on those that have their answer
             submission.fail(ShuttingDownError("The service is shutting down."))
             self._queue.withdraw(submission)
-        if self._worker.is_alive:
-            await asyncio.to_thread(self._worker.join, FINAL_JOIN_S)
+        await asyncio.to_thread(self._join, FINAL_JOIN_S)
+
+    def _join(self, timeout_s: float) -> None:
+        """Waits for the end of all workers, at most `timeout_s` seconds."""
+        end = time.monotonic() + timeout_s
+        for worker in self._workers:
+            worker.join(max(0.0, end - time.monotonic()))
 
     async def decode(self, jobs: Sequence[DecodingJob], listener: Listener | None = None) -> list[Hypotheses]:
         """Decodes every job; cancelling the call frees its rows at the next step.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.domain import DecodingJob
 
@@ -30,6 +30,11 @@ class EngineLimits:
     max_queue: int = DEFAULT_MAX_QUEUE
     max_queue_wait_s: float | None = DEFAULT_MAX_QUEUE_WAIT_S
     max_request_s: float | None = None
+
+    def part(self, workers: int) -> EngineLimits:
+        """The budgets of each of several workers that take from one queue."""
+        rows, tokens = (max(1, budget // workers) for budget in (self.max_live_rows, self.max_padded_memory_tokens))
+        return replace(self, max_live_rows=rows, max_padded_memory_tokens=tokens)
 
     def allow(self, load: Load) -> bool:
         """Whether a load is within the budgets."""

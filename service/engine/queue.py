@@ -1,4 +1,4 @@
-"""The bounded queue between the callers' event loop and the worker thread, and the order in which sentences start.
+"""The bounded queue between the callers' event loop and the worker threads, and the order in which sentences start.
 
 Requests take turns: each in its turn starts one sentence. So a request of one sentence does not wait for one of a
 thousand, and the thousand get their share all the same.
@@ -6,12 +6,16 @@ thousand, and the thousand get their share all the same.
 A sentence that does not fit into the running batch now, mostly a long one, is next as soon as it does. Others may
 overtake it, so that the batch stays full meanwhile, but only `MAX_OVERTAKES` times; then nothing starts until it has.
 Sentences that run always end, so nothing waits for ever.
+
+Several workers share the work evenly: one that has its share of what runs and waits leaves the rest to the others, each
+of which asks again after every step. (A core that does nothing costs more than smaller batches do.)
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 from service.engine.limits import EngineLimits, Load
@@ -36,14 +40,17 @@ class JobQueue:
 
     Args:
         limits: of the engine.
+        workers: how many take from it, numbered from 0; each may take on an equal part of what the engine may.
     """
 
-    def __init__(self, limits: EngineLimits) -> None:
-        self._limits = limits
+    def __init__(self, limits: EngineLimits, workers: int = 1) -> None:
+        self._limits = limits.part(workers)
+        self._rows_waiting = 0
+        self._rows_running = [0] * workers  # as each worker last said, with what it took then
         self._turns: deque[deque[Ticket]] = deque()  # what each request has waiting, the next in turn first
         self._length = 0
         self._overtakes = 0  # of the sentence that is next in turn and does not fit
-        self._withdrawn: deque[Submission] = deque()
+        self._withdrawn: list[deque[Submission]] = [deque() for _ in range(workers)]
         self._closed = False
         self._changed = threading.Condition()  # its lock is reentrant
 
@@ -65,14 +72,17 @@ class JobQueue:
                 raise OverloadedError("Too many sentences are waiting.")
             self._turns.append(tickets)
             self._length += len(tickets)
-            self._changed.notify()
+            self._rows_waiting += _rows(tickets)
+            self._changed.notify(len(tickets))
 
     def withdraw(self, submission: Submission) -> None:
-        """Takes back what has not started of `submission`, and tells the worker to drop what has."""
+        """Takes back what has not started of `submission`, and tells the workers to drop what has."""
         with self._changed:
             self._take_back(submission)
             if submission.started:
-                self._withdrawn.append(submission)
+                for rows, withdrawn in zip(self._rows_running, self._withdrawn, strict=True):
+                    if rows:  # otherwise that worker has nothing of it, and might not look for a long time
+                        withdrawn.append(submission)
 
     def withdraw_unless_started(self, submission: Submission) -> bool:
         """Takes back a submission of which nothing has started; False where it is too late for that."""
@@ -82,33 +92,37 @@ class JobQueue:
             self._take_back(submission)
             return True
 
-    def take_withdrawn(self) -> Submission | None:
-        """A submission whose sentences are to be dropped, each once; None if there is none (left)."""
-        return self._withdrawn.popleft() if self._withdrawn else None
+    def take_withdrawn(self, worker: int = 0) -> Submission | None:
+        """A submission whose sentences this worker has to drop, each once; None if there is none (left)."""
+        withdrawn = self._withdrawn[worker]
+        return withdrawn.popleft() if withdrawn else None
 
-    def take(self, load: Load, wait: bool) -> list[Ticket]:
+    def take(self, load: Load, wait: bool, worker: int = 0) -> list[Ticket]:
         """The sentences that start now.
 
         Args:
-            load: of the running batch.
+            load: of the worker's running batch.
             wait: until there is something; for an empty batch.
+            worker: which one asks.
 
         Returns:
             As many as fit, or none; none after waiting says that the queue is closed and has run dry.
         """
         if not wait and not self._length:
+            self._rows_running[worker] = load.rows
             return []
         with self._changed:
+            self._rows_running[worker] = load.rows
             while wait and not self._length and not self._closed:
                 self._changed.wait()
-            return self._admit(load)
+            return self._admit(load, worker)
 
     def take_all(self) -> list[Ticket]:
         """The sentences that wait, all of them; for when none can start any more."""
         with self._changed:
             tickets = [ticket for turn in self._turns for ticket in turn]
             self._turns.clear()
-            self._length = 0
+            self._length = self._rows_waiting = 0
             return tickets
 
     def close(self) -> None:
@@ -117,15 +131,16 @@ class JobQueue:
             self._closed = True
             self._changed.notify_all()
 
-    def _admit(self, load: Load) -> list[Ticket]:
-        """Takes turns until the batch is full or enough has started at a time."""
+    def _admit(self, load: Load, worker: int) -> list[Ticket]:
+        """Takes turns until the batch is full, the worker has its share, or enough has started at a time."""
         free = self._limits.max_live_rows - load.rows
+        share = (self._rows_waiting + sum(self._rows_running)) / len(self._rows_running)
         if load.rows and free < self._limits.max_live_rows * ROOM_TO_START:
             return []
         admitted: list[Ticket] = []
         passed: list[deque[Ticket]] = []  # turns whose sentence does not fit
         tokens = 0
-        while self._turns and tokens < MAX_TOKENS_AT_ONCE and len(passed) < MAX_PASSED:
+        while self._turns and load.rows < share and tokens < MAX_TOKENS_AT_ONCE and len(passed) < MAX_PASSED:
             turn = self._turns.popleft()
             after = load.plus(turn[0].job)
             if load.rows and not self._limits.allow(after):
@@ -139,6 +154,7 @@ class JobQueue:
             if passed and self._overtakes >= MAX_OVERTAKES:
                 break
         self._turns.extendleft(reversed(passed))
+        self._rows_running[worker] = load.rows
         return admitted
 
     def _start(self, turn: deque[Ticket]) -> Ticket:
@@ -146,6 +162,7 @@ class JobQueue:
         ticket = turn.popleft()
         ticket.submission.started = True
         self._length -= 1
+        self._rows_waiting -= ticket.job.options.rows
         if turn:
             self._turns.append(turn)
         return ticket
@@ -155,5 +172,11 @@ class JobQueue:
             if turn[0].submission is submission:
                 del self._turns[place]
                 self._length -= len(turn)
+                self._rows_waiting -= _rows(turn)
                 self._overtakes = 0 if place == 0 else self._overtakes
                 return
+
+
+def _rows(tickets: Iterable[Ticket]) -> int:
+    """How many rows sentences may need."""
+    return sum(ticket.job.options.rows for ticket in tickets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,23 +29,27 @@ class Submission:
         self.started = False
         self.closed = False
         self._loop = loop
+        self._lock = threading.Lock()  # several workers may have jobs of one submission
         self._answers: dict[int, Hypotheses] = {}
         self._noted: list[Progress] = []  # what the listener has not been told yet
         self._certain: dict[int, int] = {}
 
     def deliver(self, index: int, hypotheses: Hypotheses) -> None:
-        """Keeps the answer to job `index`; the last one answers the caller. Worker thread only."""
-        self._answers[index] = hypotheses
+        """Keeps the answer to job `index`; the last one answers the caller. Worker threads only."""
         self.note(Progress(index, hypotheses=hypotheses))
-        if self.is_complete:
+        with self._lock:
+            self._answers[index] = hypotheses
+            is_last = self.is_complete
+        if is_last:
             self.tell()
             answers = [self._answers[job] for job in range(len(self.jobs))]
             self._resolve(answers, None)
 
     def note(self, progress: Progress) -> None:
-        """Keeps in mind what the listener, if there is one, is to be told. Worker thread only."""
+        """Keeps in mind what the listener, if there is one, is to be told. Worker threads only."""
         if self.listener is not None:
-            self._noted.append(progress)
+            with self._lock:
+                self._noted.append(progress)
 
     def note_tokens(self, index: int, tokens: SettledTokens) -> None:
         """Likewise, of new tokens of job `index`."""
@@ -56,11 +61,12 @@ class Submission:
         return self._certain.get(index, 0)
 
     def tell(self) -> None:
-        """Tells the listener everything at once, unless the call has ended. Worker thread only."""
-        if self._noted:
-            with contextlib.suppress(RuntimeError):  # as in `_resolve`
-                self._loop.call_soon_threadsafe(self._tell, self._noted)
-            self._noted = []
+        """Tells the listener everything at once, unless the call has ended. Worker threads only."""
+        with self._lock:  # held until it is on its way, so that a job's news stay in order
+            if self._noted:
+                with contextlib.suppress(RuntimeError):  # as in `_resolve`
+                    self._loop.call_soon_threadsafe(self._tell, self._noted)
+                self._noted = []
 
     def fail(self, error: Exception) -> None:
         """Answers the caller with `error`, from any thread; what is left of the submission is dropped."""

@@ -1,11 +1,11 @@
-"""The step loop: one thread, in which sentences join the running batch, advance, and leave it when they are done."""
+"""The step loop: a thread in which sentences join the running batch, advance, and leave it when they are done."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from service.decoding.backend import Seq2SeqBackend
 from service.decoding.lane import Hypotheses
@@ -26,13 +26,17 @@ MODEL_FAILED = "The model could not be run on this text."
 
 @dataclass(slots=True)
 class WorkDone:
-    """Counts since the start, and the load of the moment; written by the worker, read by anyone."""
+    """Counts since the start, and the load of the moment; written by its worker, read by anyone."""
 
     live_rows: int = 0
     steps: int = 0
     sentences: int = 0
     target_tokens: int = 0
     failures: int = 0
+
+    def __add__(self, other: WorkDone) -> WorkDone:
+        """What two workers have done."""
+        return WorkDone(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
 class Worker:
@@ -41,17 +45,24 @@ class Worker:
     A sentence whose caller has gone leaves at the next step. If the model fails on a batch, its sentences begin again
     in two batches of half of them each, which advance beside the one that new sentences join; and so on, until those
     that make it fail are alone. So one sentence cannot fail its neighbours.
+
+    Args:
+        backend: the model; calls from several threads must be safe if there are several workers.
+        special_ids: its special token ids.
+        queue: where sentences come from.
+        number: of this worker among those of the queue.
     """
 
-    def __init__(self, backend: Seq2SeqBackend, special_ids: SpecialIds, queue: JobQueue) -> None:
+    def __init__(self, backend: Seq2SeqBackend, special_ids: SpecialIds, queue: JobQueue, number: int = 0) -> None:
         self.work_done = WorkDone()
+        self._number = number
         self._backend = backend
         self._special_ids = special_ids
         self._queue = queue
         self._main = self._open_group()
         self._retried: list[Group] = []
         self._starting: list[Ticket] = []  # out of the queue, but not all in the batch yet
-        self._thread = threading.Thread(target=self._run, name="decoding-worker", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"decoding-{number}", daemon=True)
 
     @property
     def is_alive(self) -> bool:
@@ -79,7 +90,7 @@ class Worker:
     def _take_turn(self) -> bool:
         """Lets sentences leave and join, and advances all by a token; False when there will be no more."""
         idle = not self._tickets()
-        tickets = self._queue.take(self._load(), wait=idle)
+        tickets = self._queue.take(self._load(), idle, self._number)
         if idle and not tickets:
             return False
         self._starting = tickets
@@ -124,7 +135,7 @@ class Worker:
 
     def _leave(self) -> None:
         """Drops the sentences that nobody waits for any more."""
-        while (submission := self._queue.take_withdrawn()) is not None:
+        while (submission := self._queue.take_withdrawn(self._number)) is not None:
             for group in self._groups():
                 group.drop(submission)
 

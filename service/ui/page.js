@@ -1,70 +1,215 @@
-// The page at `/`: sends the form to the API and draws the answer. A newer request always replaces an older one.
+// The page at `/`. What it shows follows from the state in the address; a newer text always replaces an older one.
 
-import { drawTranslation } from "./alignment.js";
+import { readAddress, writeAddress } from "./address.js";
+import { ask, Problem } from "./api.js";
+import { byId, make } from "./elements.js";
+import { asCsv, asJson, asPharaoh, copy, download } from "./take-away.js";
+import { exportedSvg, toPng } from "./svg-export.js";
+import { TextView } from "./text-view.js";
 
-const form = document.getElementById("form");
-const text = document.getElementById("text");
-const model = document.getElementById("model");
-const beamSize = document.getElementById("beam-size");
-const status = document.getElementById("status");
-const result = document.getElementById("result");
+const TYPING_PAUSE_MS = 300;
+const EXAMPLE = "I would like a cup of tea, please.";
+const VIEW = { "form-choice": "form", unit: "unit", mech: "mech" };
 
+let state = readAddress(location.hash);
 let current = new AbortController();
+let pause = 0;
+let waiting = 0;
 
-function say(message, isError = false) {
-  status.textContent = message;
-  status.classList.toggle("error", isError);
+const view = new TextView(
+  { result: byId("result"), whole: byId("whole") },
+  {
+    pick: (index, picked) => step({ picked: { ...state.picked, [index]: picked } }),
+    change: (index, change) => {
+      const { [index]: _, ...picked } = state.picked;
+      step({ picked, changed: { ...state.changed, [index]: change } });
+    },
+  },
+  (card) => {
+    dress(card);
+    phase("streaming", "Translating …");
+  },
+);
+
+/** Puts a state into the address; `further` makes it one that Undo comes back from. */
+function remember(next, further = false) {
+  const depth = history.state?.depth ?? 0;
+  state = next;
+  if (further) history.pushState({ depth: depth + 1 }, "", writeAddress(state));
+  else history.replaceState({ depth }, "", writeAddress(state));
+  byId("undo").disabled = !history.state?.depth;
 }
 
-async function ask(path, options) {
-  const answer = await fetch(path, options);
-  const body = await answer.json();
-  if (answer.ok) return body;
-  const retry = answer.headers.get("Retry-After");
-  throw new Error(`${body.detail}${retry ? ` Try again in ${retry} s.` : ""}`);
+function phase(name, message = "", isError = false) {
+  document.body.dataset.phase = name;
+  clearInterval(waiting);
+  byId("countdown").textContent = "";
+  byId("again").hidden = !isError;
+  byId("status").textContent = message;
+  byId("status").classList.toggle("error", isError);
+  const stale = name === "waiting";
+  for (const part of [byId("result"), byId("whole")]) {
+    part.classList.toggle("stale", stale);
+    part.inert = stale;
+  }
+  byId("take").hidden = name !== "done" || !view.complete;
+  byId("look").hidden = view.cards.length === 0;
+}
+
+/** A change that can be undone, of the sentences that are there. */
+async function step(change) {
+  remember({ ...state, ...change }, true);
+  await settle();
+}
+
+async function settle() {
+  if (view.holds(state)) await guarded("Working …", (signal) => view.applyAll(state, signal), "working");
+  else await translate();
 }
 
 async function translate() {
+  clearTimeout(pause);
+  current.abort();
+  if (state.text.trim() === "") {
+    view.clear();
+    phase("nothing", "Nothing to translate yet: type a text above.");
+    return;
+  }
+  await guarded("Translating …", (signal) => view.translate(state, signal));
+}
+
+/** Runs what asks the service, alone, and says how it went. */
+async function guarded(message, work, name = "waiting") {
   current.abort();
   const mine = new AbortController();
   current = mine;
-  say("Translating …");
+  phase(name, message);
   try {
-    const answer = await ask("translate", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ text: text.value, model: model.value, beam_size: Number(beamSize.value) }),
-      signal: mine.signal,
-    });
-    const [{ source, hypotheses }] = answer.translations;
-    const place = document.createElement("div"); // a new one each time, free of older listeners
-    drawTranslation(place, source, hypotheses[0]);
-    result.replaceChildren(place);
-    say("");
+    await work(mine.signal);
+    if (!mine.signal.aborted) phase("done");
   } catch (error) {
     if (mine.signal.aborted) return;
-    result.replaceChildren();
-    say(error instanceof TypeError ? "The service cannot be reached." : error.message, true);
+    view.clear();
+    if (error instanceof Problem && error.retryAfterS) countDown(error.retryAfterS);
+    else phase("failed", error instanceof Problem ? error.message : `The page failed: ${error.message}`, true);
   }
 }
 
-async function listModels() {
-  const { models } = await ask("models");
-  model.replaceChildren(
-    ...models.map(({ name, source_language: from, target_language: to }) => {
-      const option = document.createElement("option");
-      option.value = name;
-      option.textContent = `${from} → ${to} (${name})`;
-      return option;
-    }),
-  );
+function countDown(seconds) {
+  phase("busy", "The service is busy. Trying again by itself in", true);
+  let left = seconds;
+  const show = () => {
+    byId("countdown").textContent = `${left} s`;
+    if (left <= 0) translate();
+    left -= 1;
+  };
+  show();
+  waiting = setInterval(show, 1000);
 }
 
-form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  translate();
-});
-text.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) translate();
-});
-listModels().catch((error) => say(error.message, true));
+/** Another text or other options: what was asked about the old translation is gone. */
+function typed() {
+  current.abort();
+  clearTimeout(pause);
+  const field = (id) => (byId(id).validity.valid ? byId(id).valueAsNumber : state[id]) || state[id];
+  const lp = byId("lp").validity.valid && byId("lp").value !== "" ? byId("lp").valueAsNumber : state.lp;
+  const asked = { text: byId("text").value, model: byId("model").value, beam: field("beam"), n: field("n"), lp };
+  history.replaceState({ depth: 0 }, "");
+  remember({ ...state, ...asked, picked: {}, changed: {} });
+  phase("waiting", "…");
+  pause = setTimeout(translate, TYPING_PAUSE_MS);
+}
+
+function looked() {
+  const wanted = Object.fromEntries(Object.entries(VIEW).map(([id, name]) => [name, byId(id).value]));
+  remember({ ...state, ...wanted, shade: byId("shade").checked });
+  view.cards.forEach(dress);
+}
+
+/** Gives a card's view the look that the state says. */
+function dress({ view: element }) {
+  element.setAttribute("form", state.form);
+  element.setAttribute("granularity", state.unit);
+  if (state.mech) element.setAttribute("mechanism", state.mech);
+  else element.removeAttribute("mechanism");
+  element.toggleAttribute("confidence", state.shade);
+}
+
+function fillForm() {
+  for (const id of ["text", "beam", "n", "lp"]) byId(id).value = state[id];
+  for (const [id, name] of Object.entries(VIEW)) byId(id).value = state[name];
+  byId("shade").checked = state.shade;
+  byId("model").value = state.model;
+}
+
+async function arrive() {
+  state = readAddress(location.hash);
+  if (!state.model) state.model = byId("model").options[0]?.value ?? "";
+  fillForm();
+  remember(state);
+  view.cards.forEach(dress);
+  await settle();
+}
+
+function listMechanisms(models) {
+  const known = models.find(({ name }) => name === state.model)?.mechanisms ?? [];
+  const options = known.map(({ name }, index) => make("option", { value: index ? name : "", textContent: name }));
+  byId("mech").replaceChildren(...options);
+  byId("mech-label").hidden = options.length < 2;
+  if (!known.slice(1).some(({ name }) => name === state.mech)) state.mech = "";
+  byId("mech").value = state.mech;
+}
+
+async function takeAway({ dataset }) {
+  const cards = view.cards;
+  const parts = cards.flatMap((card) => card.view.parts);
+  try {
+    if (dataset.copy) {
+      const shown = cards.map((card) => card.shown);
+      const texts = { json: () => asJson(shown), csv: () => asCsv(parts), pharaoh: () => asPharaoh(parts) };
+      await copy(texts[dataset.copy]());
+      byId("status").textContent = "Copied.";
+      return;
+    }
+    const drawing = exportedSvg(cards.flatMap((card) => card.view.drawings));
+    const svg = () => new Blob([drawing], { type: "image/svg+xml" });
+    download(`alignment.${dataset.download}`, dataset.download === "svg" ? svg() : await toPng(drawing));
+  } catch (error) {
+    byId("status").textContent = `That did not work: ${error.message}`;
+  }
+}
+
+async function start() {
+  for (const id of ["text", "model", "beam", "n", "lp"]) byId(id).addEventListener("input", typed);
+  for (const id of [...Object.keys(VIEW), "shade"]) byId(id).addEventListener("input", looked);
+  byId("form").addEventListener("submit", (event) => event.preventDefault());
+  byId("undo").addEventListener("click", () => history.back());
+  byId("take").addEventListener("click", (event) => event.target.matches("button") && takeAway(event.target));
+  addEventListener("popstate", arrive);
+  if (!location.hash) history.replaceState(history.state, "", writeAddress({ ...state, text: EXAMPLE }));
+  byId("again").onclick = () => begin();
+  await begin();
+}
+
+async function begin() {
+  phase("waiting", "Loading …");
+  try {
+    const { models } = await ask("models");
+    byId("model").replaceChildren(
+      ...models.map(({ name, source_language: from, target_language: to }) =>
+        make("option", { value: name, textContent: `${from} → ${to} (${name})` }),
+      ),
+    );
+    byId("model").addEventListener("input", () => listMechanisms(models));
+    byId("again").onclick = () => translate();
+    state = readAddress(location.hash);
+    state.model ||= models[0].name;
+    listMechanisms(models);
+  } catch (error) {
+    phase("failed", error.message, true);
+    return;
+  }
+  await arrive();
+}
+
+start();

@@ -19,7 +19,7 @@ from tests.benchmark.figures import Latency, median, median_ratio
 from tests.benchmark.report import Report, Table
 from tests.benchmark.requests import make_bodies
 from tests.benchmark.services import NAIVE, RunningService, interlinear, parse_settings, started
-from tests.benchmark.sides.catalogue import BUILT_IN_BUNDLE, Split, splits
+from tests.benchmark.sides.catalogue import BUILT_IN_BUNDLE, splits
 from tests.benchmark.sides.pool import RunningSide, SideSpec, running
 from tests.benchmark.wrk import MISSING, run_wrk, wrk_is_installed
 
@@ -147,17 +147,17 @@ def measure_all(arguments: argparse.Namespace) -> list[LoadResult]:
 
 
 def engine_sides() -> list[SideSpec]:
-    """The engine with one thread, with all threads in one process, and in a process for each core."""
+    """The engine with one thread, with all threads in one batch, in a batch each, and in a process each."""
     cores = usable_cpus()
     return [
         SideSpec(
-            name=f"{ENGINE}, {split.describe('engines')}",
+            name=f"{ENGINE}, {split.describe('batches')}",
             module="tests.benchmark.sides.engine_load",
-            options={"bundle": str(BUILT_IN_BUNDLE), "threads": split.threads},
+            options={"bundle": str(BUILT_IN_BUNDLE), "threads": split.threads, "workers": split.lanes},
             processes=split.processes,
             cores=split.cores,
         )
-        for split in dict.fromkeys((Split(), Split(threads=cores), splits(cores)[-1]))
+        for split in splits(cores)
     ]
 
 

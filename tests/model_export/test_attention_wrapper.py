@@ -119,6 +119,36 @@ def test_dropout_of_the_cell_acts_in_training_only() -> None:
     assert np.abs(trained - other).max() > 1e-3
 
 
+class MinimalRNNCell(keras.layers.Layer):
+    """A cell with no more than Keras demands of one, as its documentation of RNN shows it."""
+
+    def __init__(self, units: int, state_size: Any) -> None:
+        super().__init__()
+        self.state_size = state_size
+        self.dense = keras.layers.Dense(units)
+
+    def build(self, input_shape: Any) -> None:
+        self.dense.build((None, input_shape[-1] + len(keras.tree.flatten(self.state_size)) * self.dense.units))
+
+    def call(self, inputs: Any, states: Any) -> tuple[Any, Any]:
+        output = keras.ops.tanh(self.dense(keras.ops.concatenate([inputs, *states], axis=-1)))
+        return output, [output, *states[:-1]]
+
+
+@pytest.mark.parametrize("state_size", [WIDTH, [WIDTH], (WIDTH, WIDTH)])
+def test_a_cell_without_an_initial_state_starts_from_zeros(state_size: Any) -> None:
+    wrapper = prepared(AttentionWrapper(MinimalRNNCell(WIDTH, state_size), BahdanauAttention(4)))
+    count = len(keras.tree.flatten(state_size))
+    zeros = [np.zeros((2, WIDTH), dtype=np.float32)] * count
+    close(wrapper.get_initial_state(batch_size=2).cell_state, zeros)
+    close(wrapper.first_state(wrapper.memories).cell_state, zeros)
+    outputs, last = run(wrapper)
+    assert len(last.cell_state) == count
+    found = keras.layers.RNN(wrapper, return_sequences=True)(np.swapaxes(INPUTS, 0, 1))
+    close(np.swapaxes(found, 0, 1), outputs)
+    assert np.abs(outputs[1:] - outputs[0]).max() > 1e-3  # the state does something
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_keras_rnn_runs_the_wrapper(cell: str) -> None:
     wrapper = make_wrapper_of_two(cell, attention_layer_size=[3, 4])
@@ -139,6 +169,14 @@ def test_keras_rnn_builds_the_wrapper_in_a_model_that_learns() -> None:
     model.compile(keras.optimizers.Adam(0.05), loss="mse")
     history = model.fit(np.swapaxes(INPUTS, 0, 1), np.ones((2, 4, 1)), batch_size=2, epochs=8, verbose=0).history
     assert history["loss"][-1] < 0.5 * history["loss"][0]
+
+
+@pytest.mark.parametrize("options", [{"attention_layer_size": 3}, {}])
+def test_keras_rnn_can_be_made_before_the_memory_is_known(options: dict[str, Any]) -> None:
+    wrapper = AttentionWrapper(keras.layers.GRUCell(WIDTH), BahdanauAttention(4), **options)
+    rnn = keras.layers.RNN(wrapper, return_sequences=True)
+    prepared(wrapper)
+    close(np.swapaxes(rnn(np.swapaxes(INPUTS, 0, 1)), 0, 1), run(wrapper)[0])
 
 
 RUN_ELSEWHERE = """

@@ -151,6 +151,25 @@ def test_sizes_are_those_of_the_state() -> None:
     assert make_wrapper(alignment_history=True).state_size.alignment_history == 6
 
 
+@pytest.mark.parametrize(
+    ("options", "before", "after"),
+    [
+        ({"attention_layer_size": 4}, 4, 4),
+        ({"attention_layer": keras.layers.Dense(4)}, 4, 4),
+        ({"attention_layer": keras.layers.LayerNormalization()}, None, WIDTH + 3),  # as wide as [h, context]
+        ({}, None, 3),
+    ],
+)
+def test_sizes_that_a_memory_gives_are_unknown_without_one(
+    options: dict[str, Any], before: int | None, after: int
+) -> None:
+    wrapper = AttentionWrapper(CELLS["gru"](), BahdanauAttention(4), **options)
+    assert wrapper.state_size == AttentionWrapperState(WIDTH, before, None, (), None)
+    set_up_memories(wrapper)
+    assert wrapper.state_size == AttentionWrapperState(WIDTH, after, 6, (), 6)
+    assert wrapper.get_initial_state(batch_size=2).attention.shape == (2, after)
+
+
 @keras.saving.register_keras_serializable("tests")  # type: ignore[untyped-decorator]
 def attention_before_inputs(inputs: Any, attention: Any) -> Any:
     return ops.concatenate([attention, inputs], axis=-1)
@@ -218,8 +237,12 @@ def test_sizes_and_layers_must_agree_with_the_mechanisms(options: dict[str, Any]
     ("options", "message"),
     [
         ({"cell": keras.layers.Dense(3)}, "cell: Dense is not an RNN cell"),
+        ({"cell": keras.layers.GRU(3)}, "cell: GRU is a layer, not a cell; use GRUCell"),
+        ({"cell": keras.layers.RNN(keras.layers.LSTMCell(3))}, "cell: RNN is a layer, not a cell; use LSTMCell"),
         ({"attention_mechanism": keras.layers.Dense(3)}, "attention_mechanism: Dense is not an AttentionMechanism"),
         ({"attention_mechanism": [keras.layers.Dense(3)]}, "attention_mechanism: Dense is not an AttentionMechanism"),
+        ({"attention_layer": lambda x: x}, "attention_layer: function is not a Keras layer"),
+        ({"attention_layer": [3]}, "attention_layer: int is not a Keras layer"),
         ({"cell_input_fn": "add"}, "cell_input_fn: str cannot be called"),
     ],
 )
@@ -251,7 +274,7 @@ def test_a_step_needs_a_memory() -> None:
     with pytest.raises(ValueError, match="has no memory"):
         wrapper.get_initial_state(batch_size=2)
     with pytest.raises(ValueError, match="has no memory"):
-        keras.layers.RNN(wrapper)
+        keras.layers.RNN(wrapper)(np.swapaxes(INPUTS, 0, 1))
 
 
 def test_inputs_need_a_known_depth() -> None:

@@ -11,32 +11,17 @@ import pytest
 
 from model_export.cli import main
 from model_export.splitting import assign_part
+from tests.model_export.commands import fail, train
 from tests.reversing_task import random_sentences, write_pairs
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("train", "evaluate", "export", "split", "words")
 
 
-def fail(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> str:
-    """Runs a command that must fail with exit code 1; returns its message, which must be one line."""
-    capsys.readouterr()
-    assert main([str(argument) for argument in arguments]) == 1
-    captured = capsys.readouterr()
-    *progress, message = captured.err.splitlines()
-    assert message.startswith("interlinear-export: ")
-    assert not any("Traceback" in line or "interlinear-export:" in line for line in progress)
-    return message.removeprefix("interlinear-export: ")
-
-
 @pytest.fixture
 def pairs(tmp_path: Path) -> Path:
     write_pairs(tmp_path / "pairs.tsv", random_sentences(20, seed=6))
     return tmp_path / "pairs.tsv"
-
-
-def train(train_file: Path, output: Path, *options: str | Path) -> list[str | Path]:
-    languages = ("--source-language", "en", "--target-language", "fr")
-    return ["train", *languages, "--train", train_file, "--dev", train_file, "--output", output, *options]
 
 
 # --- Help and usage ---------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from model_export.export import training_data
 from model_export.model_card import render_model_card
 from model_export.run_directory import DataFacts, RunDirectory
 from service.bundle.manifest import Manifest
-from tests.model_export.test_cli import fail, train
+from tests.model_export.commands import fail, train
 from tests.reversing_task import WORDS, export_arguments, random_sentences, write_pairs
 from tests.service.tiny_bundle import make_manifest
 

@@ -11,7 +11,7 @@ import pytest
 from model_export.cli import main
 from model_export.concatenation import ConcatenatedPairs
 from model_export.data import EncodedPairs
-from tests.model_export.test_guided_alignment import write_task
+from tests.model_export.guided_task import write_task
 from tests.reversing_task import CONFIG, training_arguments
 
 PAD, BOS, EOS = 0, 1, 2

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from model_export.attention import LuongAttention
+from model_export.attention import BahdanauAttention, LuongAttention
 from model_export.attention_wrapper import AttentionWrapper
 from model_export.weight_transfer import load_reference_weights
-from tests.model_export.tiny_models import as_numpy, random_array
+from tests.model_export.tiny_models import FloatArray, as_numpy, random_array
 from tests.model_export.weights_of_originals import (
     ADDITIVE,
     arrays_of_two,
@@ -45,7 +45,7 @@ def test_a_mechanism_knows_the_names_of_the_originals_variables(names: str) -> N
     check_weights(mechanism, list(ADDITIVE.values()))
 
 
-def test_repeated_names_in_a_wrapper_are_told_apart_by_their_order() -> None:
+def test_repeated_names_in_a_wrapper_are_told_apart_by_their_numbers() -> None:
     names = [
         "_attention_layers/0/kernel",
         "_attention_layers/1/kernel",
@@ -112,6 +112,104 @@ def test_attention_layers_may_have_any_name(first: str, second: str, cells_first
     wrapper = wrapper_of_two()
     load_reference_weights(wrapper, cells | dense | mechanisms if cells_first else mechanisms | dense | cells)
     check_weights(wrapper, list(values.values()))
+
+
+SIMPLE_CELL = {"kernel": (4, 12), "recurrent_kernel": (12, 12), "bias": (12,)}
+
+
+def as_read(arrays: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    """In the order in which HDF5 files and checkpoints list names."""
+    return {name: arrays[name] for name in sorted(arrays)}
+
+
+def cell_arrays(name: str, depth: int, units: int, seed: int) -> dict[str, FloatArray]:
+    """Of a GRU cell."""
+    shapes = {"kernel": (depth, 3 * units), "recurrent_kernel": (units, 3 * units), "bias": (2, 3 * units)}
+    return {f"{name}/{weight}:0": random_array(*shape, seed=seed) for weight, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("style", ["LuongAttention BahdanauAttention", "luong_attention_1 my_bahdanau_attention"])
+@pytest.mark.parametrize("luong_first", [True, False])
+def test_mechanisms_are_known_by_the_class_that_the_scope_names(style: str, luong_first: bool) -> None:
+    luong, bahdanau = style.split()
+    of_luong = {f"{luong}/memory_layer/kernel:0": random_array(3, 7)}
+    of_bahdanau = {
+        f"{bahdanau}/attention_v:0": random_array(7),
+        f"{bahdanau}/query_layer/kernel:0": random_array(7, 7, seed=1),
+        f"decoder/{bahdanau}/memory_layer/kernel:0": random_array(3, 7, seed=2),
+    }
+    mechanisms = [LuongAttention(7), BahdanauAttention(7)][:: 1 if luong_first else -1]
+    of_cell = cell_arrays("gru_cell", 8, 7, seed=3)
+    wrapper = AttentionWrapper(keras.layers.GRUCell(7), mechanisms)
+    load_reference_weights(wrapper, as_read({**of_luong, **of_bahdanau, **of_cell}))
+    check_weights(wrapper.cells[0], list(of_cell.values()))
+    for mechanism, arrays in zip(mechanisms, [of_luong, of_bahdanau][:: 1 if luong_first else -1], strict=True):
+        check_weights(mechanism, list(arrays.values()))
+
+
+def test_one_class_in_the_scopes_tells_the_other_mechanism_too() -> None:
+    wrapper = AttentionWrapper(keras.layers.GRUCell(7), [LuongAttention(7), BahdanauAttention(7)])
+    arrays = {
+        "attention_v:0": random_array(7),
+        "query_layer/kernel:0": random_array(7, 7),
+        "additive/memory_layer/kernel:0": random_array(3, 7, seed=1),
+        "luong_attention/memory_layer/kernel:0": random_array(3, 7, seed=2),
+    }
+    load_reference_weights(wrapper, arrays | cell_arrays("gru_cell", 8, 7, seed=3))
+    check_weights(wrapper.mechanisms[0], [random_array(3, 7, seed=2)])
+
+
+@pytest.mark.parametrize("first", ["gru_cell_9", "gru_cell", "cells/9/gru_cell", "stack/cell9"])
+def test_layers_go_by_their_numbers_not_by_the_alphabet(first: str) -> None:
+    second = first.replace("9", "10") if "9" in first else "gru_cell_1"
+    cells = keras.layers.StackedRNNCells([keras.layers.GRUCell(7), keras.layers.GRUCell(7)])
+    arrays = {**cell_arrays(first, 7, 7, seed=1), **cell_arrays(second, 7, 7, seed=2)}
+    load_reference_weights(cells, as_read(arrays))
+    check_weights(cells, list(arrays.values()))
+
+
+def test_twelve_cells_go_by_their_numbers() -> None:
+    cells = keras.layers.StackedRNNCells([keras.layers.GRUCell(2) for _ in range(12)])
+    each = [cell_arrays(f"gru_cell_{index}" if index else "gru_cell", 2, 2, seed=index) for index in range(12)]
+    arrays = {name: array for cell in each for name, array in cell.items()}
+    load_reference_weights(cells, as_read(arrays))
+    check_weights(cells, list(arrays.values()))
+
+
+def test_cells_of_several_classes_go_by_class_and_then_by_number() -> None:
+    cells = keras.layers.StackedRNNCells(
+        [keras.layers.GRUCell(4), keras.layers.SimpleRNNCell(12), keras.layers.GRUCell(4)]
+    )
+    simple = {f"simple_rnn_cell_2/{name}": random_array(*shape) for name, shape in SIMPLE_CELL.items()}
+    first, last = cell_arrays("gru_cell_8", 12, 4, seed=1), cell_arrays("gru_cell_11", 12, 4, seed=2)
+    load_reference_weights(cells, as_read({**first, **simple, **last}))
+    check_weights(cells, [*first.values(), *simple.values(), *last.values()])
+
+
+def test_names_that_tell_nothing_are_refused_with_a_way_out() -> None:
+    cells = keras.layers.StackedRNNCells([keras.layers.GRUCell(7), keras.layers.GRUCell(7)])
+    arrays = {**cell_arrays("lower", 7, 7, seed=1), **cell_arrays("upper", 7, 7, seed=2)}
+    message = (
+        "^lower/kernel:0, upper/kernel:0: their names and shapes do not tell which of them is cell0_kernel and which "
+        "cell1_kernel; give the arrays by these names, or as a list in the original's order"
+    )
+    with pytest.raises(ValueError, match=message):
+        load_reference_weights(cells, arrays)
+    assert not any(cell.built for cell in cells.cells)
+
+
+def test_a_name_that_could_be_either_is_refused() -> None:
+    mechanisms = [LuongAttention(7), LuongAttention(7), BahdanauAttention(7)]
+    wrapper = AttentionWrapper(keras.layers.GRUCell(7), mechanisms)
+    arrays = {
+        "attention_v:0": random_array(7),
+        "query_layer/kernel:0": random_array(7, 7),
+        "luong_attention/memory_layer/kernel:0": random_array(3, 7),
+        "one/memory_layer/kernel:0": random_array(3, 7),
+        "other/memory_layer/kernel:0": random_array(3, 7),
+    }
+    with pytest.raises(ValueError, match=r"luong_attention/.*, one/.*, other/.*: their names and shapes do not tell"):
+        load_reference_weights(wrapper, arrays | cell_arrays("gru_cell", 8, 7, seed=3))
 
 
 def test_names_of_ours_and_of_the_original_can_be_mixed() -> None:

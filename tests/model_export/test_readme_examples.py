@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 import re
 import shlex
@@ -20,6 +22,7 @@ from model_export.attention import BahdanauAttention
 from model_export.attention_wrapper import AttentionWrapper
 from model_export.cli import main
 from service.main import create_app
+from tests import user_attention
 from tests.model_export.tiny_models import random_array
 from tests.reversing_task import random_sentences, reverse, write_pairs
 
@@ -93,6 +96,27 @@ def test_a_loaded_model_gets_its_memory_again(tmp_path: Path, monkeypatch: pytes
     np.testing.assert_array_equal(names["model"].predict(inputs, verbose=0), model.predict(inputs, verbose=0))
     with pytest.raises(ValueError, match="has no memory to query; call setup_memory first"):
         keras.models.load_model("decoder.keras")(inputs)
+
+
+class Untyped(ast.NodeTransformer):
+    """Takes away what the example in the README does not have: annotations, docstrings, and imports for them."""
+
+    def visit(self, node: ast.AST) -> Any:
+        super().visit(node)
+        if isinstance(node, ast.ImportFrom) and node.module in ("__future__", "typing"):
+            return None
+        if isinstance(node, ast.FunctionDef):
+            node.returns = None
+        if isinstance(node, ast.arg):
+            node.annotation = None
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            del node.body[0]
+        return node
+
+
+def test_the_layer_that_other_tests_use_is_that_of_the_example() -> None:
+    example, used = code_block("python", "# cosine_attention.py"), inspect.getsource(user_attention)
+    assert ast.unparse(Untyped().visit(ast.parse(used))) == ast.unparse(ast.parse(example))
 
 
 def test_a_layer_of_ones_own_is_trained_exported_and_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from model_export.tokenizer_training import train_tokenizer
 from service.alignment import word_of_each_token
 from service.bundle.tokenizer import Tokenizer, prepare_chunks
 from service.bundle.words import find_words
-from tests.model_export.test_guided_alignment import write_task
+from tests.model_export.guided_task import write_task
 from tests.reversing_task import CONFIG, training_arguments
 from tests.small_corpus import PAIRS, SENTENCES, any_text
 

@@ -12,7 +12,7 @@ from model_export.cli import main
 from model_export.run_directory import DataFacts, RunDirectory
 from model_export.training import Trainer
 from model_export.training_progress import Progress
-from tests.model_export.test_cli import fail
+from tests.model_export.commands import fail
 from tests.reversing_task import CONFIG, random_sentences, reverse, training_arguments
 
 

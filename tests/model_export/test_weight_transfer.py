@@ -86,7 +86,7 @@ def test_layers_of_keras_take_their_weights(layer: keras.layers.Layer, arrays: d
 def test_a_layer_of_ones_own_is_filled_once_it_is_built() -> None:
     layer = keras.layers.EinsumDense("ab,bc->ac", output_shape=3)
     arrays = {"kernel": random_array(2, 3)}
-    with pytest.raises(ValueError, match="a EinsumDense must be built before weights are loaded into it"):
+    with pytest.raises(ValueError, match=": EinsumDense must be built before weights are loaded into it"):
         load_reference_weights(layer, arrays)
     layer.build((None, 2))
     load_reference_weights(layer, arrays)
@@ -125,7 +125,7 @@ def test_an_rnn_around_the_wrapper_takes_what_the_wrapper_takes() -> None:
 
 def test_a_mechanism_of_ones_own_is_filled_part_by_part() -> None:
     mechanism = CustomAttention(CosineAttention(3))
-    with pytest.raises(ValueError, match="a CosineAttention must be built before weights .* into it; call it once"):
+    with pytest.raises(ValueError, match=": CosineAttention must be built before weights .* into it; call it once"):
         load_reference_weights(mechanism, {})
     mechanism.build_for(4, 6)
     with pytest.raises(ValueError, match="CosineAttention share a name .*kernel, kernel.*; load those of its parts"):
@@ -138,10 +138,10 @@ def test_a_mechanism_of_ones_own_is_filled_part_by_part() -> None:
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
-        (keras.layers.MultiHeadAttention(2, 3), "a MultiHeadAttention must be built .*; call it once"),
+        (keras.layers.MultiHeadAttention(2, 3), ": MultiHeadAttention must be built .*; call it once"),
         (
             keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1), keras.layers.Dense(1)]),
-            "weights of a Sequential share a name .* load those of its parts one by one, or .* set_weights",
+            "weights of Sequential share a name .* load those of its parts one by one, or .* set_weights",
         ),
         ("decoder", "^str: is no Keras layer"),
     ],
@@ -178,8 +178,8 @@ def without(name: str) -> dict[str, Any]:
         (ADDITIVE | {"decoder/attention_v:0": np.ones(4)}, "decoder/attention_v:0: no such weight"),
         (ADDITIVE | {"attention_v": np.ones(5)}, r"attention_v: expected shape \(4,\), not \(5,\)"),
         (ADDITIVE | {"attention_g": np.ones(1)}, r"attention_g: expected shape \(\), not \(1,\)"),
-        (ADDITIVE | {"memory_kernel": np.ones((3, 5))}, r"memory_kernel: expected shape \(3, 4\), not \(3, 5\)"),
-        (ADDITIVE | {"query_kernel": np.ones(7)}, r"query_kernel: expected two dimensions, not shape \(7,\)"),
+        (ADDITIVE | {"memory_kernel": np.ones((3, 5))}, r"memory_kernel: expected shape \(any, 4\), not \(3, 5\)"),
+        (ADDITIVE | {"query_kernel": np.ones(7)}, r"query_kernel: expected shape \(any, 4\), not \(7,\)"),
         (list(ADDITIVE.values())[1:], "expected 6 arrays .attention_v, .*memory_kernel., not 5"),
     ],
 )
@@ -192,10 +192,55 @@ def test_what_does_not_fit_is_refused_and_nothing_assigned(arrays: Any, message:
     assert float(as_numpy(mechanism.attention_g)) == pytest.approx(0.5)  # 1 / sqrt(units), as it was
 
 
+def test_after_a_refusal_arrays_of_another_depth_can_be_loaded() -> None:
+    mechanism, cell, dense = make_additive(), keras.layers.GRUCell(2), keras.layers.Dense(3)
+    for layer, refused in (
+        (mechanism, ADDITIVE | {"memory_kernel": random_array(9, 4), "query_kernel": random_array(9, 5)}),
+        (cell, {"kernel": random_array(9, 6), "recurrent_kernel": random_array(2, 6), "bias": random_array(2, 5)}),
+        (dense, {"kernel": random_array(9, 3), "bias": random_array(4)}),
+    ):
+        with pytest.raises(ValueError, match="expected shape"):
+            load_reference_weights(layer, refused)
+    cell_arrays = {"kernel": random_array(5, 6), "recurrent_kernel": random_array(2, 6), "bias": random_array(2, 6)}
+    dense_arrays = {"kernel": random_array(5, 3), "bias": random_array(3)}
+    for layer, arrays in ((mechanism, ADDITIVE), (cell, cell_arrays), (dense, dense_arrays)):
+        load_reference_weights(layer, arrays)
+        check_weights(layer, list(arrays.values()))
+
+
+def test_a_layer_that_is_built_says_its_whole_shape() -> None:
+    mechanism = make_additive()
+    mechanism.build_for(7, 3)
+    with pytest.raises(ValueError, match=r"memory_kernel: expected shape \(3, 4\), not \(5, 4\)"):
+        load_reference_weights(mechanism, ADDITIVE | {"memory_kernel": np.ones((5, 4))})
+
+
 def test_an_error_in_a_wrapper_names_the_part() -> None:
     arrays = arrays_of_two() | {"cell1_bias": np.ones(21, dtype=np.float32)}
     with pytest.raises(ValueError, match=r"cell1_bias: expected shape \(2, 21\), not \(21,\)"):
         load_reference_weights(wrapper_of_two(), arrays)
+
+
+def test_one_bias_of_a_gru_comes_with_the_way_out() -> None:
+    arrays = {"kernel": random_array(3, 6), "recurrent_kernel": random_array(2, 6), "bias": random_array(6)}
+    with pytest.raises(ValueError, match=r"^bias: expected shape \(2, 6\), not \(6,\); .* GRU\(.*reset_after=False\)"):
+        load_reference_weights(keras.layers.GRU(2), arrays)
+    layer = keras.layers.GRU(2, reset_after=False)
+    load_reference_weights(layer, arrays)
+    check_weights(layer, list(arrays.values()))
+
+
+@pytest.mark.parametrize(
+    "arrays", [None, iter([np.ones(1)]), "kernel", np.ones((2, 3))], ids=lambda value: type(value).__name__
+)
+def test_arrays_must_be_a_mapping_or_a_list(arrays: Any) -> None:
+    with pytest.raises(TypeError, match=f"^arrays: expected a mapping by name or a list, not {type(arrays).__name__}$"):
+        load_reference_weights(keras.layers.Dense(3, use_bias=False), arrays)
+
+
+def test_one_array_is_asked_for_in_the_singular() -> None:
+    with pytest.raises(ValueError, match=r"^expected 1 array \(kernel\), not 2$"):
+        load_reference_weights(keras.layers.Dense(3, use_bias=False), [np.ones((2, 3))] * 2)
 
 
 def test_a_layer_without_weights_takes_none() -> None:

@@ -11,7 +11,7 @@ from model_export.cli import main
 from model_export.corpus_readers import Corpus, CorpusFormat, read_pairs
 from model_export.errors import DataError
 from model_export.word_alignments import read_alignments, spread_links
-from tests.model_export.test_cli import fail
+from tests.model_export.commands import fail
 
 LINES = [
     "We'll go.\tOn ira !",

@@ -35,6 +35,17 @@ class UnexportableAttention(LoopingAttention):
         return ops.erfinv(ops.tanh(context)), weights
 
 
+class ProductAlongLastAxis(LoopingAttention):
+    """tf2onnx has a loop for running products, but not for those along an axis counted from the end."""
+
+    allow_loop = True
+
+    def call(self, query: Any, values: Any, mask: Any = None) -> tuple[Any, Any]:
+        ones = ops.cumprod(ops.cast(mask, values.dtype), axis=-1)
+        weights = ones / ops.sum(ones, axis=1, keepdims=True)
+        return ops.sum(weights[:, :, None] * values, axis=1), weights
+
+
 class NumpyKeys(BahdanauAttention):
     """A mechanism that leaves TensorFlow to project its keys, which no graph holds then."""
 

@@ -61,6 +61,7 @@ class ControlledBackend:
 
 def tiny_settings(models: Path, **values: Any) -> Settings:
     """Settings that serve the bundles in `models` alone."""
+    values = {"threads": 1} | values  # so that tests can say what shares a batch and what waits
     return Settings(models_dir=models, built_in_models=False, **values)
 
 

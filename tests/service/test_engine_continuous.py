@@ -244,7 +244,7 @@ def test_a_defect_of_the_engine_leaves_nobody_waiting(monkeypatch: pytest.Monkey
     async def test() -> None:
         async with running(ScriptedBackend(copying)) as engine:
             with monkeypatch.context() as patch:
-                patch.setattr(engine._worker, "_answer", None)
+                patch.setattr(engine._workers[0], "_answer", None)
                 calls = [engine.decode([make_job("ab")]), engine.decode([make_job("c"), make_job("abcd")])]
                 answers = await asyncio.gather(*calls, return_exceptions=True)
             assert [type(answer) for answer in answers] == [DecodingError] * 2
@@ -271,8 +271,8 @@ def test_many_cancellations_leave_nothing_behind() -> None:
             while engine.work_done.live_rows:
                 await asyncio.sleep(0.001)
             assert engine.queue_length == 0
-            assert engine._worker._tickets() == []
-            assert engine._worker._load() == Load()
+            assert engine._workers[0]._tickets() == []
+            assert engine._workers[0]._load() == Load()
 
     run(test)
 

@@ -29,6 +29,12 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
     assert (settings.host, settings.port) == ("0.0.0.0", 9001)
 
 
+def test_origins_are_listed_with_commas() -> None:
+    assert load_settings().allowed_origins == []
+    origins = load_settings({"cors_origins": "https://example.org, http://[::1]:8080"}).allowed_origins
+    assert origins == ["https://example.org", "http://[::1]:8080"]
+
+
 def test_engine_limits_are_taken_over() -> None:
     overrides = {
         "max_live_rows": "8",
@@ -52,6 +58,8 @@ def test_engine_limits_are_taken_over() -> None:
         ("max_beam_size", "many"),
         ("built_in_models", "perhaps"),
         ("models_dir", "/does/not/exist"),
+        ("cors_origins", "example.org"),
+        ("cors_origins", "https://example.org, https://example.net/path"),
     ],
 )
 def test_wrong_values_name_the_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:

@@ -1,6 +1,7 @@
 """The engine without HTTP under the load that the service gets: clients that each send a request when the last is done.
 
-Tokenized sentences in, hypotheses out; no text handling, no alignment of words, no JSON. Options: `bundle`, `threads`.
+Tokenized sentences in, hypotheses out; no text handling, no alignment of words, no JSON. Options: `bundle`, `threads`
+of each batch, and `workers`, how many batches are decoded at the same time.
 A cell has `clients` (of this process), `sentences` of each request and `beam_size`.
 """
 
@@ -31,7 +32,7 @@ class EngineLoad:
         bundle = read_bundle(Path(options["bundle"]))
         backend = load_backend(bundle, BackendOptions("cpu", None, options["threads"]))
         self._tokenizer = bundle.tokenizer
-        self._engine = Engine(backend, bundle.manifest.special_ids, NO_REFUSALS)
+        self._engine = Engine(backend, bundle.manifest.special_ids, NO_REFUSALS, options["workers"])
         self._engine.start()
         self._runner = asyncio.Runner()
         self._requests: list[list[DecodingJob]] = []

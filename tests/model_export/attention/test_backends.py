@@ -15,8 +15,8 @@ from keras import ops
 
 from model_export.attention import CustomAttention, KerasAdditiveAttentionMechanism, KerasAttentionMechanism
 from tests.model_export.attention.by_hand import HARD, KINDS, MASK, UNITS, Array, make
+from tests.model_export.attention.fitted_attention import check_fit, fit
 from tests.model_export.attention.own_layers import ProjectedAttention
-from tests.model_export.attention.test_keras_masks import check_fit, fit
 from tests.model_export.tiny_models import as_numpy, random_array, randomize
 from tests.model_export.tiny_wrappers import INPUTS, OTHER_MEMORY, make_wrapper_of_two
 from tests.model_export.tiny_wrappers import MASK as WRAPPER_MASK
@@ -36,7 +36,7 @@ ANSWER_ELSEWHERE = """
 import sys
 import keras, numpy as np
 from tests.model_export.attention.test_backends import answers
-from tests.model_export.attention.test_keras_masks import fit
+from tests.model_export.attention.fitted_attention import fit
 alignments, weights = fit("setup_memory", padding=3, recurrent=False)
 fitted = {"fit alignments": alignments, **{f"fit weight {index}": array for index, array in enumerate(weights)}}
 np.savez(sys.argv[1], backend=keras.backend.backend(), **answers(), **fitted)

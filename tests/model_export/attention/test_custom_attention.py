@@ -1,4 +1,4 @@
-"""Attention written elsewhere: what is accepted, how it acts as a mechanism, and what every refusal says."""
+"""Attention written elsewhere: what is accepted, how it acts as a mechanism, and how it is saved."""
 
 from __future__ import annotations
 
@@ -15,24 +15,12 @@ from model_export.attention import AttentionMechanism, CustomAttention, check_me
 from model_export.attention_config import CustomAttentionConfig
 from model_export.errors import ConfigError
 from tests.model_export.attention import own_layers
+from tests.model_export.attention.named_layers import DEPTH, HERE, QUERY_DEPTH, UNITS, build, make
 from tests.model_export.attention.own_layers import LastToken, ProjectedAttention, RegisteredAttention
 from tests.model_export.tiny_models import FloatArray, as_numpy, random_array, randomize
 
-HERE = "tests.model_export.attention.own_layers"
-UNITS, QUERY_DEPTH, DEPTH = 3, 4, 6
 LENGTHS = np.array([5, 2, 1])
 MASK = np.arange(5) < LENGTHS[:, None]
-
-
-def make(class_name: str, **options: Any) -> AttentionMechanism:
-    config = CustomAttentionConfig(name=f"{HERE}:{class_name}", options=options)
-    return make_mechanism(config, units=UNITS, name="own")
-
-
-def build(class_name: str, **options: Any) -> AttentionMechanism:
-    mechanism = make(class_name, **options)
-    mechanism.build_for(QUERY_DEPTH, DEPTH)
-    return mechanism
 
 
 def attend(

@@ -12,15 +12,8 @@ from model_export.attention import CustomAttention, check_mechanism, make_mechan
 from model_export.attention_config import CustomAttentionConfig
 from model_export.errors import ConfigError
 from tests.model_export.attention import own_layers
+from tests.model_export.attention.named_layers import DEPTH, HERE, QUERY_DEPTH, UNITS, build, make
 from tests.model_export.attention.own_layers import LastPosition, LastToken
-from tests.model_export.attention.test_custom_attention import (
-    DEPTH,
-    HERE,
-    QUERY_DEPTH,
-    UNITS,
-    build,
-    make,
-)
 
 
 def test_a_mechanism_of_ones_own_can_be_checked() -> None:

@@ -121,6 +121,15 @@ def test_an_unknown_score_mode_is_refused() -> None:
         KerasAttentionMechanism(score_mode="cosine")
 
 
+@pytest.mark.parametrize("dropout", [2.0, 1.0, -0.1, float("nan")])
+@pytest.mark.parametrize(
+    "made", [Attention, AdditiveAttention, KerasAttentionMechanism, KerasAdditiveAttentionMechanism]
+)
+def test_a_dropout_that_is_no_share_is_refused(made: Any, dropout: float) -> None:
+    with pytest.raises(ValueError, match=f"dropout: expected a share of at least 0 and below 1, not {dropout}"):
+        made(dropout=dropout)
+
+
 @pytest.mark.parametrize(("layer_class", "arguments"), LAYERS)
 def test_a_layer_can_be_made_again_from_its_configuration(layer_class: Any, arguments: dict[str, Any]) -> None:
     layer = layer_class(**arguments, dropout=0.25, seed=3, causal=True, name="attention")

@@ -185,6 +185,13 @@ def test_bad_arguments_are_refused() -> None:
         LuongMonotonicAttention(4, mode="fast")
 
 
+@pytest.mark.parametrize("mechanism_class", [BahdanauMonotonicAttention, LuongMonotonicAttention])
+@pytest.mark.parametrize("noise", [-1.0, float("nan"), float("inf")])
+def test_noise_that_is_no_standard_deviation_is_refused(mechanism_class: Any, noise: float) -> None:
+    with pytest.raises(ValueError, match=f"sigmoid_noise: expected a standard deviation, .* not {noise}"):
+        mechanism_class(4, sigmoid_noise=noise)
+
+
 @pytest.mark.parametrize("kind", ["luong", "luong_monotonic-parallel"])
 def test_luong_refuses_queries_of_another_depth(kind: str) -> None:
     message = r"the query depth \(6\) must equal units \(4\)"

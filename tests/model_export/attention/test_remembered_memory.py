@@ -177,7 +177,7 @@ def test_a_query_needs_a_memory(mechanism: Any) -> None:
 
 
 def test_a_sentence_without_tokens_is_refused_by_its_position(mechanism: Any) -> None:
-    message = "sentence 1 has length 0; attention needs at least one token"
+    message = f"^{mechanism.name}: memory: sentence 1 has length 0; attention needs at least one token"
     with pytest.raises(ValueError, match=message):
         mechanism.setup_memory(MEMORY, [5, 0, 0])
     with pytest.raises(ValueError, match=message):
@@ -192,8 +192,30 @@ def test_an_empty_memory_is_refused(mechanism: Any) -> None:
 
 
 def test_the_pure_form_refuses_empty_sentences_too(mechanism: Any) -> None:
-    with pytest.raises(ValueError, match="sentence 2 has length 0"):
+    with pytest.raises(ValueError, match=f"^{mechanism.name}: memory: sentence 2 has length 0"):
         mechanism.prepare(MEMORY, ops.convert_to_tensor(MASK & [[True], [True], [False]]))
+
+
+def test_the_pure_form_refuses_masks_of_another_shape(mechanism: Any) -> None:
+    message = rf"^{mechanism.name}: mask: expected shape \(3, 5\), as the memory has it, not \(3, 4\)"
+    with pytest.raises(ValueError, match=message):
+        mechanism.prepare(MEMORY, ops.convert_to_tensor(MASK[:, :4]))
+
+
+@pytest.mark.parametrize(
+    ("query", "state", "message"),
+    [
+        (QUERY[:1], np.zeros((3, 5)), r"query: expected shape \(3, 4\), as the memory has it, not \(1, 4\)"),
+        (QUERY[:, None], np.zeros((3, 5)), r"query: expected shape \(3, 4\), as the memory has it, not \(3, 1, 4\)"),
+        (QUERY, np.zeros((3, 4)), r"state: expected shape \(3, 5\), as the memory has it, not \(3, 4\)"),
+        (QUERY, np.zeros((1, 5)), r"state: expected shape \(3, 5\), as the memory has it, not \(1, 5\)"),
+    ],
+    ids=["batch", "sequence of queries", "length of the state", "batch of the state"],
+)
+def test_queries_and_states_that_do_not_fit_are_refused(mechanism: Any, query: Any, state: Any, message: str) -> None:
+    mechanism.setup_memory(MEMORY, LENGTHS)
+    with pytest.raises(ValueError, match=f"{mechanism.name}: {message}"):
+        mechanism([query, state])
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from model_export.attention import BahdanauMonotonicAttention, SequenceAttention
+from model_export.attention import (
+    BahdanauMonotonicAttention,
+    KerasAdditiveAttentionMechanism,
+    KerasAttentionMechanism,
+    SequenceAttention,
+)
 from tests.model_export.attention.by_hand import DEPTH, KINDS, MASK, SOFT, UNITS, Array, make, make_with_weights
 from tests.model_export.tiny_models import as_numpy, random_array
 
@@ -74,8 +79,12 @@ def test_the_mask_that_values_carry_is_taken() -> None:
     expected = as_numpy(layer(QUERIES, VALUES, mask=MASK)[1])
     np.testing.assert_array_equal(as_numpy(layer(QUERIES, masked)[1]), expected)
     assert (expected.transpose(0, 2, 1)[~MASK] == 0).all()
-    everything = layer(QUERIES, masked, mask=np.ones_like(MASK))[1]  # a mask that is passed comes before it
-    np.testing.assert_array_equal(as_numpy(everything), as_numpy(layer(QUERIES, VALUES * MASK[:, :, None])[1]))
+    # With a mask that is passed as well, real is what both call real.
+    np.testing.assert_array_equal(as_numpy(layer(QUERIES, masked, mask=np.ones_like(MASK))[1]), expected)
+    scattered = MASK & [True, False, True, True, False]
+    both = as_numpy(layer(QUERIES, masked, mask=scattered)[1])
+    np.testing.assert_array_equal(both, as_numpy(layer(QUERIES, VALUES, mask=scattered)[1]))
+    assert (both != expected).any()
 
 
 def test_contexts_carry_the_mask_of_the_queries() -> None:
@@ -84,6 +93,21 @@ def test_contexts_carry_the_mask_of_the_queries() -> None:
     contexts, alignments = SequenceAttention(make("bahdanau"))(queries, VALUES, mask=MASK)
     np.testing.assert_array_equal(as_numpy(contexts._keras_mask), real)
     assert getattr(alignments, "_keras_mask", None) is None
+
+
+@pytest.mark.parametrize("mechanism_class", [KerasAttentionMechanism, KerasAdditiveAttentionMechanism, *KINDS])
+def test_in_a_graph_a_sentence_of_padding_gets_no_weight(mechanism_class: Any) -> None:
+    mechanism = make(mechanism_class) if isinstance(mechanism_class, str) else mechanism_class()
+    queries = random_array(3, STEPS, UNITS if isinstance(mechanism_class, str) else DEPTH)
+    arrays = [keras.Input(array.shape[1:]) for array in (queries, VALUES)]
+    real = keras.Input((5,), dtype="bool")
+    model = keras.Model([*arrays, real], SequenceAttention(mechanism)(*arrays, mask=real))
+    expected = model.predict([queries, VALUES, MASK], verbose=0)
+    contexts, alignments = model.predict([queries, VALUES, MASK & [[True], [False], [True]]], verbose=0)
+    assert not contexts[1].any()
+    assert not alignments[1].any()
+    for found, before in zip((contexts, alignments), expected, strict=True):
+        np.testing.assert_array_equal(found[[0, 2]], before[[0, 2]])
 
 
 def test_the_configuration_holds_the_mechanism() -> None:
@@ -103,6 +127,21 @@ def test_bad_arguments_are_refused() -> None:
         SequenceAttention(keras.layers.Dense(3))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="sentence 1 has length 0"):
         SequenceAttention(make("bahdanau"))(QUERIES, VALUES, mask=MASK & [[True], [False], [True]])
+
+
+@pytest.mark.parametrize("query_mask", [None, np.ones((3, STEPS), dtype=bool)])
+def test_a_list_of_masks_is_refused(query_mask: Any) -> None:
+    layer = SequenceAttention(make("bahdanau"), name="attend")
+    message = r"attend: mask: expected one tensor \(batch, source_len\), the mask of the values, not a list of 2"
+    with pytest.raises(ValueError, match=message):
+        layer(QUERIES, VALUES, mask=[query_mask, MASK])
+    with pytest.raises(ValueError, match=message):
+        layer(keras.Input((None, UNITS)), keras.Input((None, DEPTH)), mask=[query_mask, keras.Input((None,))])
+
+
+def test_a_mask_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"mask: expected shape \(3, 5\), as the memory has it, not \(3, 4\)"):
+        SequenceAttention(make("bahdanau"))(QUERIES, VALUES, mask=np.ones((3, STEPS), dtype=bool))
 
 
 # --- Training, on two Keras backends --------------------------------------------------------------------------------

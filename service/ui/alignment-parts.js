@@ -1,0 +1,73 @@
+// Pieces of <alignment-view>: boxes around drawings, names for screen readers, what a place says.
+
+export const OTHER = { source: "target", target: "source" };
+const DECIMALS = 4; // as the API gives weights
+
+export function clamp(index, length) {
+  return Math.max(0, Math.min(length - 1, index));
+}
+
+export function indices(part, side) {
+  return Object.fromEntries(part[side].units.map((_, index) => [index + part.first[side], true]));
+}
+
+export function focusUnit(text, side, index) {
+  const unit = text?.querySelector(`.unit[data-${side}="${index}"]`);
+  if (!unit) return;
+  text.querySelector('.unit[tabindex="0"]')?.setAttribute("tabindex", "-1");
+  unit.setAttribute("tabindex", "0");
+  unit.focus();
+  unit.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
+export function formBox(drawing, index) {
+  const box = document.createElement("div");
+  box.className = "form";
+  box.dataset.part = index;
+  box.append(drawing);
+  return box;
+}
+
+export function matrixBox(drawing, index) {
+  const box = formBox(drawing, index);
+  box.classList.add("matrix-box");
+  box.tabIndex = 0;
+  box.setAttribute("role", "group");
+  box.setAttribute("aria-label", "Alignment matrix; arrow keys read its values");
+  return box;
+}
+
+export function nameUnits({ part, text }) {
+  for (const side of ["source", "target"]) {
+    const other = OTHER[side];
+    part[side].units.forEach((unit, index) => {
+      const own = part.links.filter((link) => link[side] === index);
+      const partners = own.map((link) => part[other].units[link[other]].text);
+      const name = `${unit.text}, aligned with ${partners.join(", ") || "nothing"}`;
+      text.querySelector(`.unit[data-${side}="${index}"]`).setAttribute("aria-label", name);
+    });
+  }
+}
+
+/** What a place says, in words and figures. */
+export function readout(part, place, pairs) {
+  const bold = (text) => Object.assign(document.createElement("b"), { textContent: text, dir: "auto" });
+  const { source, target } = place;
+  if (source !== undefined && target !== undefined) {
+    const weight = part.weights[target][source].toFixed(DECIMALS);
+    return [bold(part.target.units[target].text), " ← ", bold(part.source.units[source].text), ` ${weight}`];
+  }
+  const side = source === undefined ? "target" : "source";
+  const unit = part[side].units[place[side]];
+  const partners = pairs.flatMap((link, index) => [
+    index ? ", " : " ↔ ",
+    bold(part[OTHER[side]].units[link[OTHER[side]]].text),
+    ` ${link.weight.toFixed(DECIMALS)}`,
+  ]);
+  const said = [bold(unit.text), ...(partners.length ? partners : [" is aligned with nothing"])];
+  return unit.logProb === null ? said : [...said, `; probability ${percent(Math.exp(unit.logProb))}`];
+}
+
+function percent(share) {
+  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
+}

@@ -1,0 +1,20 @@
+// Makes elements. Text reaches the document as text, never as HTML.
+
+/**
+ * @param {string} name
+ * @param {object} properties set on the element; `dataset` and `attributes` are objects of their own
+ * @param {...(Node | string)} children
+ */
+export function make(name, { dataset = {}, attributes = {}, ...properties } = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  Object.assign(made.dataset, dataset);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+export function button(text, onclick, properties = {}) {
+  return make("button", { type: "button", onclick, ...properties }, text);
+}
+
+export const byId = (id) => document.getElementById(id);

@@ -1,0 +1,79 @@
+// What the model held likely in place of a word, and what follows from choosing one of it.
+
+import { button, make } from "./elements.js";
+
+const SPACE_SIGN = /\u2581/g; // in tokens
+const END = "</s>";
+const ENDING = "end here";
+
+/**
+ * Lists the alternatives at the tokens of a target word or token.
+ * @param {object} hypothesis of the API's answer
+ * @param {{index: number, start: number, end: number}} unit as the event `alignment-select` has it
+ * @param {"words" | "tokens"} granularity
+ * @returns {{token: object, alternatives: {text: string, probability: number, change: object}[]}[]} `change` is what
+ *     the choice asks for: `{prefix}` to go on from, or `{target}` where the translation is to end
+ */
+export function alternativesAt(hypothesis, unit, granularity) {
+  const inside = ({ start, end, special }) => !special && start >= unit.start && end <= unit.end;
+  const tokens = granularity === "tokens" ? [hypothesis.tokens[unit.index]] : hypothesis.tokens.filter(inside);
+  return tokens.map((token) => ({
+    token,
+    alternatives: (token.alternatives ?? [])
+      .filter((each) => each.text !== token.text && (each.special ? each.text === END : says(each.text)))
+      .map((each) => describe(each, Array.from(hypothesis.text).slice(0, token.start).join("")))
+      .filter((each) => each !== null),
+  }));
+}
+
+function describe({ text, special, log_prob: logProb }, before) {
+  const probability = Math.exp(logProb);
+  const kept = before.trimEnd();
+  if (special) return kept ? { text: ENDING, probability, change: { target: kept } } : null;
+  const prefix = (kept + text.replace(SPACE_SIGN, " ")).trimStart();
+  return prefix ? { text, probability, change: { prefix } } : null;
+}
+
+/**
+ * Makes the panel that offers them.
+ * @param {ReturnType<typeof alternativesAt>} places
+ * @param {(change: object) => void} choose
+ * @param {() => void} close
+ */
+export function questionPanel(places, choose, close) {
+  const panel = make("div", { className: "question", attributes: { role: "group", "aria-label": "Alternatives" } });
+  for (const { token, alternatives } of places) {
+    const own = Math.exp(token.log_prob);
+    const name = make("b", { dir: "auto", textContent: token.special ? "the end" : shownText(token.text) });
+    panel.append(make("p", {}, "The model wrote ", name, ` (${percent(own)}). It also considered:`));
+    const list = make("ul", {});
+    for (const { text, probability, change } of alternatives) {
+      const share = make("span", { className: "share", textContent: percent(probability) });
+      const choice = button("", () => choose(change), { className: "alternative" });
+      choice.append(make("bdi", { textContent: shownText(text) }), " ", share);
+      choice.style.setProperty("--share", probability);
+      list.append(make("li", {}, choice));
+    }
+    const nothing = make("p", { className: "muted", textContent: "Nothing: this text was given." });
+    panel.append(alternatives.length ? list : nothing);
+  }
+  panel.append(button("Close", close, { className: "quiet" }));
+  panel.addEventListener("keydown", (event) => event.key === "Escape" && close());
+  return panel;
+}
+
+/** Whether a token is more than a space, which no prefix ends with. */
+function says(token) {
+  return token.replace(SPACE_SIGN, "") !== "";
+}
+
+/** A token as people read it: without the sign for a space, or marked as the rest of a word. */
+function shownText(token) {
+  const text = token.replace(SPACE_SIGN, " ").trim();
+  return token.startsWith("\u2581") || !/^\p{L}/u.test(text) || text === ENDING ? text : `…${text}`;
+}
+
+function percent(share) {
+  if (share < 0.001) return "< 0.1%";
+  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
+}

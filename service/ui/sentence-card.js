@@ -1,0 +1,124 @@
+// One sentence: its hypotheses, its alignment, and what can be asked of it.
+
+import "./alignment-view.js";
+import { button, make } from "./elements.js";
+import { alternativesAt, questionPanel } from "./question.js";
+
+export class SentenceCard {
+  #title;
+  #note = make("span", { className: "muted" });
+  #list = make("ol", { className: "hypotheses", hidden: true });
+  #question = make("div", {});
+  #tools = make("p", { className: "tools", hidden: true });
+  #problem = make("p", { className: "error", hidden: true, attributes: { role: "alert" } });
+  #shown = null;
+  #wishes;
+
+  /**
+   * The `index`-th of `count` sentences; `wishes` are called with what the user asks for: `pick(index)` another
+   * hypothesis, `change({prefix} or {target})` to decode again or to align what was edited.
+   */
+  constructor(index, count, wishes) {
+    this.#wishes = wishes;
+    this.view = make("alignment-view", { attributes: { selectable: "" } });
+    const title = count > 1 ? `Sentence ${index + 1} of ${count}` : "Alignment";
+    this.#title = make("h2", { textContent: title, tabIndex: -1 });
+    this.#tools.append(button("Edit this translation", () => this.#edit(), { className: "quiet" }));
+    const head = make("div", { className: "head" }, this.#title, this.#note);
+    const parts = [head, this.#list, this.#problem, this.view, this.#question, this.#tools];
+    this.element = make("article", { className: "sentence", attributes: { "aria-busy": "true" } }, ...parts);
+    this.view.addEventListener("alignment-select", (event) => this.#ask(event.detail));
+  }
+
+  /** The hypothesis that is seen, `{source, hypothesis}`; null while none is complete. */
+  get shown() {
+    return this.#shown;
+  }
+
+  /** Shows a translation that is still coming. */
+  grow(translation) {
+    this.view.translation = translation;
+  }
+
+  /** Shows that what is seen no longer holds. */
+  wait() {
+    this.#shown = null;
+    this.#question.replaceChildren();
+    this.#problem.hidden = this.#tools.hidden = true;
+    this.element.setAttribute("aria-busy", "true");
+  }
+
+  /** Shows a complete translation, the picked one of its hypotheses; `change` is what was asked for, if anything. */
+  show({ source, hypotheses }, picked, change) {
+    const index = Math.min(picked, hypotheses.length - 1);
+    this.#shown = { source, hypothesis: hypotheses[index] };
+    this.#question.replaceChildren();
+    this.#problem.hidden = true;
+    this.view.hidden = false;
+    this.view.translation = this.#shown;
+    this.#list.replaceChildren(...hypotheses.map((each, at) => this.#entry(each, at, at === index)));
+    this.#list.hidden = false;
+    this.#tools.hidden = false;
+    this.#note.textContent = describeChange(change, this.#shown.hypothesis);
+    this.element.setAttribute("aria-busy", "false");
+  }
+
+  /** Says why there is no translation. */
+  fail(message) {
+    this.wait();
+    this.element.setAttribute("aria-busy", "false");
+    this.view.translation = null;
+    this.#list.hidden = true;
+    this.#problem.textContent = message;
+    this.#problem.hidden = false;
+  }
+
+  reveal() {
+    this.element.scrollIntoView({ block: "start" });
+    this.#title.focus({ preventScroll: true });
+  }
+
+  #entry(hypothesis, index, isShown) {
+    const score = make("span", { className: "score", textContent: hypothesis.score.toFixed(3), title: "score" });
+    const text = make("span", { dir: "auto", textContent: hypothesis.text || "(nothing)" });
+    const entry = button("", () => this.#wishes.pick(index), { attributes: { "aria-pressed": String(isShown) } });
+    entry.append(text, score);
+    return make("li", {}, entry);
+  }
+
+  #ask({ target, granularity }) {
+    if (!target || !this.#shown) return;
+    const places = alternativesAt(this.#shown.hypothesis, target, granularity);
+    const close = () => {
+      this.#question.replaceChildren();
+      this.view.focusUnit("target", target.index);
+    };
+    this.#question.replaceChildren(questionPanel(places, (change) => this.#wishes.change(change), close));
+    this.#question.querySelector("button")?.focus({ preventScroll: true });
+    this.#question.scrollIntoView({ block: "nearest" });
+  }
+
+  #edit() {
+    const text = make("textarea", { rows: 2, dir: "auto", spellcheck: false, value: this.#shown.hypothesis.text });
+    const form = make("form", { className: "edit" }, make("label", {}, "Your translation", text));
+    const close = () => {
+      this.#question.replaceChildren();
+      this.#tools.querySelector("button").focus();
+    };
+    const submit = make("button", { textContent: "Align it" });
+    form.append(submit, button("Cancel", close, { className: "quiet" }));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#wishes.change({ target: text.value });
+    });
+    form.addEventListener("keydown", (event) => event.key === "Escape" && close());
+    this.#question.replaceChildren(form);
+    text.focus();
+  }
+}
+
+function describeChange(change, hypothesis) {
+  if (change?.prefix !== undefined) return `decoded again from “${change.prefix}”`;
+  if (change?.target !== undefined) return "given by hand, and aligned";
+  return hypothesis.sentences?.some((sentence) => !sentence.finished) ? "cut at the length limit" : "";
+}

@@ -1,0 +1,216 @@
+"""Typing a text and seeing its translations with their alignment, as the API gives them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.conftest import TEXT, Ask, serving, type_text, view, wait_for, watched_page
+
+Visit = Callable[..., AbstractContextManager[Page]]
+
+OPTIONS = {"beam_size": 4, "num_hypotheses": 3, "length_penalty": 1.0}
+HOSTILE = "<script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'> Hello."
+SEVERAL = "Thank you 😀. I don't know.\n\nWhere is the station?"
+
+
+def table(page: Page, index: int = 0) -> list[list[float]]:
+    """The figures of the table that screen readers read."""
+    script = (
+        "[...view.shadowRoot.querySelectorAll('tbody tr')].map(row => [...row.cells].slice(1).map(c => +c.textContent))"
+    )
+    page.locator("alignment-view").nth(index).locator("table").wait_for(state="attached")
+    values: list[list[float]] = view(page, script, index=index)
+    return values
+
+
+def test_what_is_shown_is_what_the_api_answers(visit: Visit, ask: Ask) -> None:
+    [expected] = ask("translate", {"text": TEXT, **OPTIONS})["translations"]
+    with visit() as page:  # with the example that an empty address has
+        shown = page.locator(".hypotheses button")
+        assert [text.split("\n")[0] for text in shown.all_inner_texts()] == [h["text"] for h in expected["hypotheses"]]
+        scores = [float(score) for score in page.locator(".hypotheses .score").all_inner_texts()]
+        assert scores == pytest.approx([h["score"] for h in expected["hypotheses"]], abs=0.0006)
+        best = expected["hypotheses"][0]["alignment"]
+        assert table(page) == best["words"]
+        assert view(page, "view.parts[0].links") == best["links"]
+        assert view(page, "view.shadowRoot.querySelectorAll('.curve').length") == len(best["links"])
+
+
+def test_each_hypothesis_mechanism_and_unit_has_its_own_matrix(visit: Visit, ask: Ask) -> None:
+    [expected] = ask("translate", {"text": TEXT, **OPTIONS})["translations"]
+    with visit() as page:
+        page.locator(".hypotheses button").nth(1).click()
+        wait_for(page)
+        second = expected["hypotheses"][1]
+        assert table(page) == second["alignment"]["words"]
+        page.locator("#unit").select_option("tokens")
+        assert view(page, "view.parts[0].weights") == second["alignment"]["tokens"]
+        page.locator("#mech").select_option("bahdanau")
+        assert view(page, "view.parts[0].weights") == second["other_alignments"][0]["tokens"]
+
+
+def test_pointing_at_a_word_lights_what_it_is_aligned_with(visit: Visit, ask: Ask) -> None:
+    [expected] = ask("translate", {"text": TEXT, **OPTIONS})["translations"]
+    link = expected["hypotheses"][0]["alignment"]["links"][1]
+    with visit() as page:
+        for here, there in (("source", "target"), ("target", "source")):
+            page.locator(f".unit[data-{here}='{link[here]}']").hover()
+            lit = view(
+                page, f"[...view.shadowRoot.querySelectorAll('.unit.lit[data-{there}]')].map(e => +e.dataset.{there})"
+            )
+            assert lit == [link[there]]
+            assert f"{link['weight']:.4f}" in view(page, "view.shadowRoot.querySelector('.readout').textContent")
+        page.locator("h1").hover()
+        assert view(page, "view.shadowRoot.querySelectorAll('.lit, .marks').length") == 0
+
+
+def test_pointing_at_a_cell_gives_its_value(visit: Visit, ask: Ask) -> None:
+    [expected] = ask("translate", {"text": TEXT, **OPTIONS})["translations"]
+    matrix = expected["hypotheses"][0]["alignment"]["words"]
+    with visit() as page:
+        page.locator("svg.matrix").scroll_into_view_if_needed()
+        grid = page.locator("svg.matrix .grid").bounding_box()
+        assert grid
+        target, source = 1, 2
+        x = grid["x"] + (source + 0.5) * grid["width"] / len(matrix[0])
+        page.mouse.move(x, grid["y"] + (target + 0.5) * grid["height"] / len(matrix))
+        readout = view(page, "view.shadowRoot.querySelector('.readout').textContent")
+        assert readout == f"voudrais ← like {matrix[target][source]:.4f}"
+
+
+def test_the_matrix_grows_to_what_the_answer_holds(visit: Visit, address: str) -> None:
+    # The page's own modules, fed with the service's own events, one by one.
+    script = """async (text) => {
+      const [{ GrowingSentence, sentenceSource }, { streamTranslation }] =
+        await Promise.all([import("/ui/growing.js"), import("/ui/api.js")]);
+      let growing, rows = [], answer;
+      await streamTranslation({ text, model: "eng-fra", beam_size: 1 }, {
+        source: (data) => { growing = new GrowingSentence(sentenceSource(data.source, data.sentences[0])); },
+        token: (data) => { growing.add(data); rows.push(growing.translation.hypothesis.alignment.tokens.length); },
+        done: (data) => { answer = data.translations[0].hypotheses[0]; },
+      }, new AbortController().signal);
+      return { rows, growing: growing.translation.hypothesis, answer };
+    }"""
+    with visit() as page:
+        result = page.evaluate(script, f"  {TEXT}")
+    count = len(result["answer"]["tokens"])
+    assert result["rows"] == list(range(1, count + 1))
+    growing, answer = result["growing"], result["answer"]
+    assert growing["text"] == answer["text"].strip()
+    moved = [{**word, "start": word["start"] - 2, "end": word["end"] - 2} for word in answer["words"]]
+    assert growing["words"] == moved
+    assert growing["alignment"]["tokens"] == answer["alignment"]["tokens"]
+    for row, expected in zip(growing["alignment"]["words"], answer["alignment"]["words"], strict=True):
+        assert row == pytest.approx(expected, abs=0.0002)
+
+
+def test_a_newer_text_replaces_an_older_one(visit: Visit) -> None:
+    watch = """new MutationObserver(() => (window.phases ??= new Set()).add(document.body.dataset.phase))
+      .observe(document.body, { attributes: true })"""
+    with visit() as page:
+        page.evaluate(f"{watch}; undefined")
+        page.locator("#text").fill("Where is the station?")
+        assert page.evaluate("document.body.dataset.phase") == "waiting"  # what is seen no longer counts
+        assert page.evaluate("document.getElementById('result').inert")
+        page.locator("#text").press_sequentially(" Thank you.", delay=5)
+        wait_for(page)
+        assert page.evaluate("[...phases]") == ["waiting", "streaming", "done"]
+        assert page.locator(".sentence").count() == 2
+        type_text(page, "  ", "nothing")
+        assert page.locator(".sentence").count() == 0
+        assert "type a text" in page.locator("#status").inner_text()
+
+
+def test_long_texts_go_sentence_by_sentence(visit: Visit, ask: Ask) -> None:
+    [expected] = ask("translate", {"text": SEVERAL, **OPTIONS})["translations"]
+    best = expected["hypotheses"][0]
+    with visit(f"#text={quote(SEVERAL)}") as page:
+        assert page.locator(".sentence h2").all_inner_texts() == [f"Sentence {k} of 3" for k in (1, 2, 3)]
+        assert [table(page, index) for index in range(3)] == [s["alignment"]["words"] for s in best["sentences"]]
+        texts = [SEVERAL[sentence["start"] : sentence["end"]] for sentence in expected["source"]["sentences"]]
+        assert page.locator("#whole .source a").all_inner_texts() == texts
+        page.locator("#whole .target a").nth(2).click()
+        assert page.evaluate("document.activeElement.textContent") == "Sentence 3 of 3"
+
+
+def test_hostile_text_stays_text(visit: Visit) -> None:
+    with visit(f"#text={quote(HOSTILE)}") as page:
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("#result img, #result script, #whole img, #whole script").count() == 0
+        assert page.locator("#text").input_value() == HOSTILE
+
+
+def test_right_to_left_scripts_run_from_the_right(visit: Visit) -> None:
+    with visit(f"#text={quote('שלום עולם')}") as page:
+        xs = view(page, "[...view.shadowRoot.querySelectorAll('.unit[data-source]')].map(e => e.getBBox().x)")
+        assert len(xs) > 1
+        assert xs == sorted(xs, reverse=True)
+
+
+def test_too_much_text_is_said_and_shows_nothing_old(visit: Visit) -> None:
+    expected = "Failed to load resource: the server responded with a status of 413"
+    with visit(expected=expected) as page:
+        type_text(page, "tea " * 2500, "failed")  # 10,000 characters in one sentence
+        assert "a sentence has" in page.locator("#status").inner_text()
+        assert page.locator(".sentence").count() == 0
+        type_text(page, "Thank you.")
+        assert page.locator(".sentence").count() == 1
+
+
+def test_a_busy_service_is_asked_again_by_itself(visit: Visit) -> None:
+    busy = '{"detail": "Too busy."}'
+    with visit(expected="Failed to load resource: the server responded with a status of 503") as page:
+        page.route(
+            re.compile("/translate/stream"),
+            lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}, body=busy),
+            times=1,
+        )
+        type_text(page, "Thank you.", "busy")
+        assert page.locator(".sentence").count() == 0
+        assert re.fullmatch(r"[01] s", page.locator("#countdown").inner_text())
+        wait_for(page)
+        assert page.locator(".sentence").count() == 1
+
+
+def test_a_stream_that_breaks_off_is_no_translation(visit: Visit) -> None:
+    with visit() as page:
+        page.route(
+            re.compile("/translate/stream"),
+            lambda route: route.fulfill(content_type="text/event-stream", body='event: token\ndata: {"text'),
+            times=1,
+        )
+        type_text(page, "Thank you.", "failed")
+        assert "connection was lost" in page.locator("#status").inner_text()
+        assert page.locator(".sentence").count() == 0
+        page.locator("#again").click()
+        wait_for(page)
+        assert page.locator(".sentence").count() == 1
+
+
+def test_a_service_that_has_gone_is_said(browser: Any) -> None:
+    from service.settings import Settings
+
+    with serving(Settings()) as (own, server), watched_page(browser, own, "Failed to load resource") as page:
+        page.goto(own)
+        wait_for(page)
+        server.should_exit = True
+        while server.servers:
+            page.wait_for_timeout(20)
+            if not any(each.is_serving() for each in server.servers):
+                break
+        type_text(page, "Thank you.", "failed")
+        assert page.locator("#status").inner_text() == "The service cannot be reached."
+        assert page.locator(".sentence").count() == 0
+
+
+def test_addresses_that_make_no_sense_do_no_harm(visit: Visit) -> None:
+    with visit("#text=Thank+you.&beam=999&n=x&lp=-1&unit=y&mech=none&pick.0=99&pick.7=1&pick.__proto__=1") as page:
+        assert page.locator("#beam").input_value() == "4"
+        assert page.locator(".hypotheses button[aria-pressed=true]").count() == 1
