@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from service.bundle.tokenizer import Tokenizer
 from service.bundle.words import find_words
 from service.domain import AnalysedText, Sentence, Token, Word
-from service.segmentation import find_pause, split_sentences
+from service.segmentation import choose_pause, find_pauses, split_sentences
 
 END_OF_SENTENCE = "</s>"
 
@@ -43,18 +44,35 @@ def analyse_sentences(text: str, tokenizer: Tokenizer, max_tokens: int) -> tuple
 def _part(
     text: str, place: tuple[int, int], tokenizer: Tokenizer, max_tokens: int
 ) -> Iterator[tuple[int, AnalysedText]]:
-    """Parts a sentence in two until every part fits; yields their starts with them.
-
-    As pauses near the middle are taken, and of one strength before the next, it goes only a few parts deep.
-    """
+    """Parts a sentence until every part fits; yields their starts with them."""
     start, end = place
     analysed = analyse_whole(text[start:end], tokenizer)
-    pause = find_pause(analysed.text) if len(analysed.tokens) > max_tokens else None
-    if pause is None:
+    ranges = _ranges_that_fit(analysed, max_tokens) if len(analysed.tokens) > max_tokens else []
+    if len(ranges) < 2:
         yield start, analysed
         return
-    yield from _part(text, (start, start + pause[0]), tokenizer, max_tokens)
-    yield from _part(text, (start + pause[1], end), tokenizer, max_tokens)
+    for part_start, part_end in ranges:  # a word at a part's start can have a token more, so a part may still not fit
+        yield from _part(text, (start + part_start, start + part_end), tokenizer, max_tokens)
+
+
+def _ranges_that_fit(sentence: AnalysedText, max_tokens: int) -> list[tuple[int, int]]:
+    """Ranges that have few enough tokens as they stand in the sentence, or no pause; each parted near its middle.
+
+    As pauses near the middle are taken, and of one strength before the next, this goes only a few parts deep.
+    """
+    pauses = find_pauses(sentence.text)
+    token_starts = [token.start for token in sentence.tokens[:-1]]
+
+    def divide(start: int, end: int) -> Iterator[tuple[int, int]]:
+        tokens = bisect_left(token_starts, end) - bisect_left(token_starts, start) + 1  # and the end of the sentence
+        pause = choose_pause(pauses, start, end) if tokens > max_tokens else None
+        if pause is None:
+            yield start, end
+            return
+        yield from divide(start, pause[0])
+        yield from divide(pause[1], end)
+
+    return list(divide(0, len(sentence.text)))
 
 
 def analyse_whole(text: str, tokenizer: Tokenizer) -> AnalysedText:

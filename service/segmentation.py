@@ -22,7 +22,12 @@ behind a comma or a closing bracket, then between words; within what has no whit
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
+from typing import TypeAlias
+
+Place: TypeAlias = tuple[int, int]
 
 _LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")  # the line boundaries of str.splitlines
 _CLOSING = "\"'”’»›)\\]}」』】〉》〕）］｝＂＇"
@@ -92,21 +97,29 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
     ]
 
 
-def find_pause(sentence: str) -> tuple[int, int] | None:
-    """Finds where to part a sentence that is too long: of the strongest pauses in it the one nearest to its middle.
+def find_pauses(sentence: str) -> list[list[Place]]:
+    """Finds where a sentence that is too long can be parted.
 
     Args:
         sentence: a sentence, without white space at its ends.
 
     Returns:
-        Where the first part ends and where the second begins, white space aside which lies between; None if it has no
-        white space and no mark to part it at.
+        For each strength of pause, the strongest first, its places in order. A place is where a part ends and where the
+        next begins, white space lying between; there is text on both sides.
     """
-    for pause in _PAUSES:
-        places = [match.span("space") for match in pause.finditer(sentence)]
-        parting = [place for place in places if _parts(sentence, *place)]
-        if parting:
-            return min(parting, key=lambda place: abs(sum(place) - len(sentence)))
+    found = ([match.span("space") for match in pause.finditer(sentence)] for pause in _PAUSES)
+    return [[place for place in places if _parts(sentence, *place)] for places in found]
+
+
+def choose_pause(pauses: Sequence[Sequence[Place]], start: int, end: int) -> Place | None:
+    """Chooses among the strongest pauses within a range the one nearest to its middle; None if there is none."""
+    for places in pauses:
+        first = bisect_right(places, start, key=itemgetter(0))
+        behind_last = bisect_left(places, end, key=itemgetter(1))
+        if first < behind_last:
+            right = bisect_left(places, start + end, first, behind_last, key=sum)
+            nearest = places[max(right - 1, first) : min(right + 1, behind_last)]
+            return min(nearest, key=lambda place: abs(sum(place) - start - end))
     return None
 
 

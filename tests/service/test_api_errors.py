@@ -11,7 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from service.api.errors import PROBLEMS, problem_kind, problem_response
-from service.errors import InterlinearError, OverloadedError, StartupError
+from service.errors import InstallationError, InterlinearError, OverloadedError, StartupError
 from tests.service.api_client import MARKER, check_problem, running_app
 
 JSON = {"Content-Type": "application/json"}
@@ -258,7 +258,7 @@ def all_subclasses(error_class: type[Exception]) -> Iterator[type[Exception]]:
 
 def test_every_error_for_clients_has_a_status_of_its_own() -> None:
     for error_class in all_subclasses(InterlinearError):
-        if error_class.__subclasses__() or issubclass(error_class, StartupError):
+        if error_class.__subclasses__() or issubclass(error_class, (StartupError, InstallationError)):
             continue
         assert error_class in PROBLEMS, error_class
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.segmentation import find_pause, split_sentences
+from service.segmentation import choose_pause, find_pauses, split_sentences
 
 
 def sentences_of(text: str) -> list[str]:
@@ -120,6 +120,10 @@ def test_text_is_one_sentence(text: str) -> None:
 )
 def test_text_is_two_sentences(first: str, second: str) -> None:
     assert_splits(f"{first} {second}", first, second)
+
+
+def find_pause(sentence: str) -> tuple[int, int] | None:
+    return choose_pause(find_pauses(sentence), 0, len(sentence))
 
 
 def parted(sentence: str) -> tuple[str, str]:
