@@ -30,12 +30,7 @@ async function send(path, body, signal) {
   throw new Problem(problem.detail ?? `The service answered with status ${answer.status}.`, retryAfter || null);
 }
 
-/**
- * Asks for JSON.
- * @param {string} path
- * @param {object | null} body null for GET
- * @param {AbortSignal} [signal]
- */
+/** Asks for JSON, with a body by POST. */
 export async function ask(path, body = null, signal = undefined) {
   const answer = await send(path, body, signal);
   try {
