@@ -82,6 +82,12 @@ def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 
 
+def make_aligner(model: EvaluatedModel, rule: AlignmentRule) -> Aligner:
+    """What aligns as the service does, without an engine."""
+    decoder = LocalDecoder(model.backend, model.special_ids, "aligning")
+    return Aligner(model.tokenizer, decoder, model.limits, model.mechanisms, rule)
+
+
 def align_gold(
     model: EvaluatedModel, gold: GoldSet, rule: AlignmentRule, backward: bool = False
 ) -> list[TranslatedText]:
@@ -96,8 +102,7 @@ def align_gold(
     Raises:
         TextTooLongError: a pair is longer than the model takes.
     """
-    decoder = LocalDecoder(model.backend, model.special_ids, "aligning")
-    aligner = Aligner(model.tokenizer, decoder, model.limits, model.mechanisms, rule)
+    aligner = make_aligner(model, rule)
     pairs = [GivenPair(pair.source, pair.target) for pair in gold.pairs]
     return asyncio.run(aligner.align(pairs, AligningOptions(backward=backward)))
 

@@ -94,13 +94,19 @@ def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
     return complete
 
 
-def record_scores(directory: Path, scores: Sequence[Score], alignment: AlignmentInfo | None = None) -> Manifest:
+def record_scores(
+    directory: Path,
+    scores: Sequence[Score],
+    alignment: AlignmentInfo | None = None,
+    preferred_source_tokens: int | None = None,
+) -> Manifest:
     """Puts scores into an existing bundle's manifest and card; those of the same measurement are replaced.
 
     Args:
         directory: of the bundle.
         scores: new ones.
         alignment: a new rule from attention to links, if there is one.
+        preferred_source_tokens: from which length on sentences are parted, if that is new.
 
     Raises:
         BundleError: there is no valid bundle.
@@ -115,4 +121,6 @@ def record_scores(directory: Path, scores: Sequence[Score], alignment: Alignment
     changes: dict[str, object] = {"scores": (*kept, *scores)}
     if alignment is not None:
         changes["alignment"] = alignment
+    if preferred_source_tokens is not None:
+        changes["preferred_source_tokens"] = preferred_source_tokens
     return write_manifest(directory, manifest.model_copy(update=changes))

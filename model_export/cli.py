@@ -1,4 +1,4 @@
-"""The console command `interlinear-export`: train, evaluate, export, split and words."""
+"""The console command `interlinear-export`: train, evaluate, export, archive, split and words."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_export(commands)
+    _add_archive(commands)
     _add_split(commands)
     _add_words(commands)
     return parser
@@ -125,6 +126,12 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     translation.add_argument(
         "--translations", type=Path, metavar="FILE", help="also write the translations, one a line"
     )
+    translation.add_argument(
+        "--preferred-source-tokens",
+        type=int,
+        metavar="N",
+        help="part sentences of more subwords (default: as the bundle says); with --record the bundle keeps it",
+    )
     alignment = parser.add_argument_group("alignment")
     alignment.add_argument(
         "--gold", type=Path, metavar="FILE", help="TSV with columns id, part, tags, two texts, links; or NAME.gold"
@@ -137,6 +144,9 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     )
     alignment.add_argument(
         "--reverse-bundle", type=Path, metavar="DIR", help="a bundle of the other direction: symmetrises links too"
+    )
+    alignment.add_argument(
+        "--diagnostics", action="store_true", help="also delete and double words of --gold, and judge what is found"
     )
     parser.set_defaults(command="model_export.evaluation_command:run_evaluation")
 
@@ -155,7 +165,19 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--precision", action="append", choices=("fp32", "int8"), help="keep only this one; may be repeated"
     )
+    parser.add_argument("--archive", type=Path, metavar="FILE", help="also pack the bundle, as `archive` does")
     parser.set_defaults(command="model_export.export_command:run_export")
+
+
+def _add_archive(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "archive",
+        help="pack a bundle into one file",
+        description="Pack a bundle into a .tar.gz or .zip for `interlinear models install`, with a .sha256 beside it.",
+    )
+    parser.add_argument("--bundle", required=True, type=Path, metavar="DIR", help="the bundle")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the archive; replaced if it exists")
+    parser.set_defaults(command="model_export.bundle_archive:run_archive")
 
 
 def _add_split(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

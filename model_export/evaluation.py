@@ -52,6 +52,7 @@ class EvaluatedModel:
         precision: `keras` for a model that is not exported.
         mechanisms: its attention mechanisms, the primary first.
         rule: how its attention becomes alignment.
+        preferred_source_tokens: longer sentences are parted; None if only those beyond `max_source_tokens`.
     """
 
     backend: Seq2SeqBackend
@@ -60,6 +61,7 @@ class EvaluatedModel:
     precision: str
     mechanisms: tuple[Mechanism, ...] = ()
     rule: AlignmentRule = DEFAULT_RULE
+    preferred_source_tokens: int | None = None
 
     @property
     def special_ids(self) -> SpecialIds:
@@ -70,7 +72,7 @@ class EvaluatedModel:
     @property
     def limits(self) -> TranslatorLimits:
         """What it may be asked for."""
-        return TranslatorLimits(self.max_source_tokens, MAX_DECODING_LENGTH)
+        return TranslatorLimits(self.max_source_tokens, MAX_DECODING_LENGTH, self.preferred_source_tokens)
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def load_bundle(path: Path, precision: str | None) -> EvaluatedModel:
         backend.precision,
         manifest.attention_mechanisms,
         manifest.alignment.rule,
+        manifest.preferred_source_tokens,
     )
 
 

@@ -6,7 +6,7 @@ import json
 import time
 from argparse import Namespace
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from model_export.evaluation import (
     translate_corpus,
 )
 from model_export.gold_alignments import read_gold
-from model_export.gold_command import GoldReport, measure_alignments
+from model_export.gold_command import GoldReport, judge_diagnostics, measure_alignments
 from service.bundle.manifest import AlignmentInfo, Score
 from service.domain import DecodingOptions
 
@@ -51,6 +51,8 @@ def run_evaluation(arguments: Namespace) -> None:
     corpus = read_pairs([arguments.test], corpus_format, show_progress=False) if arguments.test else None
     gold = read_gold(arguments.gold, arguments.part) if arguments.gold else None
     model = load_bundle(arguments.bundle, arguments.precision) if arguments.bundle else load_run(arguments.run)
+    if arguments.preferred_source_tokens is not None:
+        model = _parting_from(arguments.preferred_source_tokens, model)
     report = _Report({"precision": model.precision})
     if corpus:
         _measure_translations(model, corpus, arguments, report)
@@ -58,12 +60,20 @@ def run_evaluation(arguments: Namespace) -> None:
         reverse = load_bundle(arguments.reverse_bundle, None) if arguments.reverse_bundle else None
         found = measure_alignments(model, reverse, gold.swapped if arguments.swap else gold, arguments.tune_threshold)
         report.values["alignment"] = found.values
+        if arguments.diagnostics:
+            report.values["diagnostics"] = judge_diagnostics(model, gold.swapped if arguments.swap else gold)
         report.scores += _link_scores(found, arguments, model.precision)
         report.alignment = found.tuned
     if arguments.json:
         arguments.json.write_text(json.dumps(report.values, indent=2) + "\n", encoding="utf-8")
     if arguments.record:
-        record_scores(arguments.bundle, report.scores, report.alignment)
+        record_scores(arguments.bundle, report.scores, report.alignment, arguments.preferred_source_tokens)
+
+
+def _parting_from(tokens: int, model: EvaluatedModel) -> EvaluatedModel:
+    if not 2 <= tokens <= model.max_source_tokens:
+        raise ConfigError(f"--preferred-source-tokens: must be from 2 to {model.max_source_tokens}, is {tokens}")
+    return replace(model, preferred_source_tokens=tokens)
 
 
 def _check(arguments: Namespace) -> None:
@@ -72,7 +82,9 @@ def _check(arguments: Namespace) -> None:
         ("--precision", arguments.precision, arguments.bundle, "chooses among a bundle's graphs, so it needs --bundle"),
         ("--test", True, arguments.test or arguments.gold, "there is nothing to measure without it or --gold"),
         ("--translations", arguments.translations, arguments.test, "needs --test"),
+        ("--preferred-source-tokens", arguments.preferred_source_tokens, arguments.test, "needs --test"),
         ("--part", arguments.part, arguments.gold, "needs --gold"),
+        ("--diagnostics", arguments.diagnostics, arguments.gold, "needs --gold"),
         ("--reverse-bundle", arguments.reverse_bundle, arguments.gold, "needs --gold"),
         ("--tune-threshold", arguments.tune_threshold, arguments.gold, "needs --gold"),
         (
@@ -126,7 +138,7 @@ def _translation_score(metric: Metric, arguments: Namespace, precision: str) -> 
         arguments,
         precision,
         f"--beam-size {arguments.beam_size} --length-penalty {arguments.length_penalty} --test {arguments.test.name}"
-        f"{' --swap' if arguments.swap else ''}",
+        f"{' --swap' if arguments.swap else ''}{_parting(arguments)}",
     )
     return Score(
         metric=metric.name,
@@ -137,6 +149,11 @@ def _translation_score(metric: Metric, arguments: Namespace, precision: str) -> 
         beam_size=arguments.beam_size,
         command=command,
     )
+
+
+def _parting(arguments: Namespace) -> str:
+    tokens = arguments.preferred_source_tokens
+    return f" --preferred-source-tokens {tokens}" if tokens else ""
 
 
 def _link_scores(report: GoldReport, arguments: Namespace, precision: str) -> Iterable[Score]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from model_export.bundle_archive import check_archive_name, write_archive
 from model_export.corpus_readers import CorpusFormat, read_pairs
 from model_export.export import export_bundle
 from model_export.parity import PRECISIONS
@@ -12,6 +13,8 @@ from model_export.run_directory import RunDirectory
 
 def run_export(arguments: Namespace) -> None:
     """Exports as the command line says, and prints what the bundle holds."""
+    if arguments.archive:
+        check_archive_name(arguments.archive)  # before the work is done
     run = RunDirectory(arguments.run)
     facts = run.read_data_facts()
     corpus_format = CorpusFormat(
@@ -24,3 +27,6 @@ def run_export(arguments: Namespace) -> None:
     for file, entry in manifest.files.items():
         print(f"{entry.size:>12,} bytes  {file}")
     print(f"wrote {arguments.output}")
+    if arguments.archive:
+        checksum = write_archive(arguments.output, arguments.archive)
+        print(f"wrote {arguments.archive} (SHA-256 {checksum})")

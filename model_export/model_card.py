@@ -28,7 +28,8 @@ error rate of given translations, in percent, as precision and recall of links a
 """
 
 LIMITS = """\
-Sentences of at most {max_source_tokens} subwords. The model knows the kind of text that it was trained on; expect worse
+Sentences of at most {max_source_tokens} subwords, those of more than {preferred_source_tokens} in parts, which know
+nothing of each other. The model knows the kind of text that it was trained on; expect worse
 elsewhere, and on sentences much longer than those.
 """
 
@@ -57,7 +58,10 @@ def render_model_card(manifest: Manifest) -> str:
         "## Alignments\n",
         _alignments(manifest),
         "## Limits\n",
-        LIMITS.format(max_source_tokens=manifest.max_source_tokens),
+        LIMITS.format(
+            max_source_tokens=manifest.max_source_tokens,
+            preferred_source_tokens=manifest.preferred_source_tokens or manifest.max_source_tokens,
+        ),
     ]
     return "\n".join(sections)
 

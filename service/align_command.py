@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from service.alignment import AlignmentDetail
 from service.api.answers import pair_answer
-from service.cli_options import MODEL_SETTINGS, add_files_and_model, add_settings
+from service.cli_options import MODEL_SETTINGS, add_diagnostics, add_files_and_model, add_settings
 from service.domain import TranslatedText
 from service.errors import InvalidRequestError
 from service.forced_alignment import AligningOptions, GivenPair, align_both_ways
@@ -45,6 +45,7 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alignment", choices=get_args(AlignmentDetail), default="soft", help="with --jsonl; default: %(default)s"
     )
+    add_diagnostics(parser)
     add_settings(parser, MODEL_SETTINGS)
 
 
@@ -57,7 +58,7 @@ def aligning(registry: ModelRegistry, options: argparse.Namespace) -> Work:
     model = registry.find(options.model, options.source_language, options.target_language)
     reverse = registry.find_reverse(model) if options.symmetrise else None
     detail: AlignmentDetail = options.alignment if options.jsonl else "hard"
-    wanted = AligningOptions(detail, threshold=options.link_threshold)
+    wanted = AligningOptions(detail, threshold=options.link_threshold, diagnostics=options.diagnostics)
 
     async def work(lines: Sequence[str]) -> list[TranslatedText]:
         pairs = [_read_pair(line, options.words) for line in lines]

@@ -3,41 +3,58 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from service.bundle.tokenizer import Tokenizer
 from service.bundle.words import find_words
 from service.domain import AnalysedText, Sentence, Token, Word
-from service.segmentation import split_sentences
+from service.segmentation import find_pause, split_sentences
 
 END_OF_SENTENCE = "</s>"
 
 
-def analyse_sentences(text: str, tokenizer: Tokenizer) -> tuple[list[AnalysedText], list[str]]:
+def analyse_sentences(text: str, tokenizer: Tokenizer, max_tokens: int) -> tuple[list[AnalysedText], list[str]]:
     """Takes a source text apart.
 
     Args:
         text: any text.
         tokenizer: the model's.
+        max_tokens: sentences of more tokens, end of sentence included, are parted at pauses; what has none stays long.
 
     Returns:
-        Its sentences, each for itself with ranges that begin at 0 and an end-of-sentence token, and the separators
-        before, between and after them, one more than sentences: `join_sentences` of both gives the text again.
-        A sentence of invisible characters alone has nothing to translate and counts as separator.
+        Its sentences or their parts, each for itself with ranges that begin at 0 and an end-of-sentence token, and the
+        separators before, between and after them, one more than sentences: `join_sentences` of both gives the text
+        again. A sentence of invisible characters alone has nothing to translate and counts as separator.
     """
     sentences: list[AnalysedText] = []
     separators: list[str] = []
     end_of_last = 0
-    for start, end in split_sentences(text):
-        sentence = text[start:end]
-        analysed = analyse_whole(sentence, tokenizer)
+    parts = (part for place in split_sentences(text) for part in _part(text, place, tokenizer, max_tokens))
+    for start, analysed in parts:
         if len(analysed.tokens) == 1:  # the end of sentence alone
             continue
         sentences.append(analysed)
         separators.append(text[end_of_last:start])
-        end_of_last = end
+        end_of_last = start + len(analysed.text)
     return sentences, [*separators, text[end_of_last:]]
+
+
+def _part(
+    text: str, place: tuple[int, int], tokenizer: Tokenizer, max_tokens: int
+) -> Iterator[tuple[int, AnalysedText]]:
+    """Parts a sentence in two until every part fits; yields their starts with them.
+
+    As pauses near the middle are taken, and of one strength before the next, it goes only a few parts deep.
+    """
+    start, end = place
+    analysed = analyse_whole(text[start:end], tokenizer)
+    pause = find_pause(analysed.text) if len(analysed.tokens) > max_tokens else None
+    if pause is None:
+        yield start, analysed
+        return
+    yield from _part(text, (start, start + pause[0]), tokenizer, max_tokens)
+    yield from _part(text, (start + pause[1], end), tokenizer, max_tokens)
 
 
 def analyse_whole(text: str, tokenizer: Tokenizer) -> AnalysedText:

@@ -1,4 +1,4 @@
-"""The command `interlinear`: `serve`, `translate` and `align`."""
+"""The command `interlinear`: `serve`, `translate`, `align` and `models`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from service.alignment import AlignmentDetail
 from service.cli_options import (
     MODEL_SETTINGS,
     add_decoding_options,
+    add_diagnostics,
     add_files_and_model,
     add_settings,
     decoding_options,
@@ -25,6 +26,7 @@ from service.engine.limits import EngineLimits
 from service.errors import InterlinearError, InvalidRequestError
 from service.line_translation import Work, best_text, json_line, translating, write_lines
 from service.logging_setup import set_up_logging
+from service.models_command import add_models, make_models_dir, run_models
 from service.registry import ModelRegistry
 from service.settings import PREFIX, Settings, load_settings, unknown_variables
 
@@ -41,13 +43,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "translate":
         _check_translate(parser, options)
+    if options.command in ("translate", "align") and options.diagnostics and not options.jsonl:
+        parser.error("--diagnostics needs --jsonl")
     try:
+        if options.command == "models":
+            make_models_dir(options)
         settings = load_settings(_overrides(options))
         set_up_logging(settings.log_level)
         for complaint in unknown_variables(os.environ):
             logger.warning("%s", complaint)
         if options.command == "serve":
             _serve(settings)
+        elif options.command == "models":
+            run_models(options, settings)
         else:
             asyncio.run(_process(settings, options))
     except InterlinearError as error:
@@ -88,6 +96,13 @@ def build_parser() -> argparse.ArgumentParser:
             "(i-j, words counted from 0, as Pharaoh does).",
         )
     )
+    add_models(
+        commands.add_parser(
+            "models",
+            help="list and install models",
+            description="Lists the models that would be served, and installs more.",
+        )
+    )
     return parser
 
 
@@ -102,6 +117,7 @@ def _add_translate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--alignment", choices=get_args(AlignmentDetail), default="soft", help="with --jsonl; default: %(default)s"
     )
+    add_diagnostics(parser)
     add_settings(parser, MODEL_SETTINGS)
 
 
@@ -144,7 +160,7 @@ async def _process(settings: Settings, options: argparse.Namespace) -> None:
 def _translating(registry: ModelRegistry, options: argparse.Namespace) -> Work:
     model = registry.find(options.model, options.source_language, options.target_language)
     alignment: AlignmentDetail = options.alignment if options.jsonl else "none"
-    return translating(model.translator, decoding_options(options), alignment)
+    return translating(model.translator, decoding_options(options), alignment, options.diagnostics)
 
 
 def _renderer(options: argparse.Namespace) -> Callable[[TranslatedText], str]:

@@ -35,6 +35,15 @@ def add_files_and_model(parser: argparse.ArgumentParser, content: str) -> None:
     parser.add_argument("--target-language", metavar="TAG", help="language of the translation, such as fr")
 
 
+def add_diagnostics(parser: argparse.ArgumentParser) -> None:
+    """Adds the option."""
+    parser.add_argument(
+        "--diagnostics",
+        action="store_true",
+        help="with --jsonl: look for signs of words left out, repeated or linked at random (heuristics)",
+    )
+
+
 def add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options; `decoding_options` reads them."""
     group = parser.add_argument_group("decoding")

@@ -11,6 +11,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.findings import Finding
+
 IntArray: TypeAlias = npt.NDArray[np.int32]
 FloatArray: TypeAlias = npt.NDArray[np.float32]
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
@@ -276,11 +278,10 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class TranslatedHypothesis:
-    """One translation of a whole text.
+    """One translation of a whole text; what is not asked for is empty, or None.
 
-    `token_log_probs` has one entry per target token; `alignments` one for each mechanism, the primary first, and none
-    where they are not asked for; `alternatives` one entry per target token, best first, and none where they are not
-    asked for.
+    `token_log_probs` has one entry per target token; `alignments` one for each mechanism, the primary first;
+    `alternatives` one entry per target token, best first; `findings` what diagnostics found.
     """
 
     target: AnalysedText
@@ -290,6 +291,7 @@ class TranslatedHypothesis:
     alignments: tuple[Alignment, ...]
     sentences: tuple[SentenceTranslation, ...]
     alternatives: tuple[tuple[Alternative, ...], ...] = ()
+    findings: tuple[Finding, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ InterlinearError
 │   ├── ConfigurationError       a setting is wrong
 │   ├── ProviderError            the execution provider asked for cannot be had
 │   └── BundleError              a model bundle cannot be served; names file and field
+├── InstallationError            a bundle cannot be put where models are served from
 ├── DecodingError                the model failed on accepted work                500
 └── RequestError                 the caller can do something about it
     ├── InvalidRequestError      a field has a wrong value                       422
@@ -43,6 +44,10 @@ class BundleError(StartupError):
         self.field = field
         self.problem = problem
         super().__init__(f"{file}: {field}: {problem}")
+
+
+class InstallationError(InterlinearError):
+    """A bundle cannot be installed: it cannot be had, is not what it should be, or its place is taken."""
 
 
 class DecodingError(InterlinearError):

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from service.alignment import DEFAULT_RULE, AlignmentDetail, align, choose_rows
 from service.analysis import analyse_whole, join_sentences
 from service.bundle.tokenizer import Tokenizer
+from service.diagnostics import diagnose
 from service.domain import (
     AlignmentRule,
     AnalysedText,
@@ -52,12 +53,14 @@ class AligningOptions:
         length_penalty: of the score, as in `DecodingOptions`.
         threshold: least weight of a link; None for the model's own.
         backward: the model is of the other direction: it reads the target and is made to produce the source.
+        diagnostics: whether to look for signs of words left out, repeated or linked at random.
     """
 
     alignment: AlignmentDetail = "soft"
     length_penalty: float = DecodingOptions().length_penalty
     threshold: float | None = None
     backward: bool = False
+    diagnostics: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,7 @@ class Aligner:
             score=hypothesis.score,
             alignments=alignments,
             sentences=(unit,),
+            findings=diagnose(attentions[0], source.text, target.text) if options.diagnostics else None,
         )
         return TranslatedText(whole_source, (scored,))
 
@@ -198,5 +202,5 @@ async def align_both_ways(
     aligned = await forward.align(pairs, options)
     if options.alignment == "none":
         return aligned
-    other = await backward.align(pairs, replace(options, alignment="hard", backward=True))
+    other = await backward.align(pairs, replace(options, alignment="hard", backward=True, diagnostics=False))
     return symmetrise_pairs(aligned, other, method)

@@ -116,11 +116,13 @@ async def _process_line(work: Work, line: Line) -> TranslatedText:
     return done
 
 
-def translating(translator: Translator, options: DecodingOptions, alignment: AlignmentDetail) -> Work:
+def translating(
+    translator: Translator, options: DecodingOptions, alignment: AlignmentDetail, diagnostics: bool = False
+) -> Work:
     """The work of translating lines."""
 
     async def work(texts: Sequence[str]) -> list[TranslatedText]:
-        return await translator.translate(texts, options, None, alignment)
+        return await translator.translate(texts, options, None, alignment, diagnostics)
 
     return work
 

@@ -25,20 +25,22 @@ logger = logging.getLogger(__name__)
 BUILT_IN_MODELS: Final = Path(__file__).parent / "models"
 
 
-def find_bundles(settings: Settings) -> list[Path]:
+def find_bundles(settings: Settings, needed: bool = True) -> list[Path]:
     """The directories of all bundles to serve: the built-in ones, then those of `models_dir`, each by name.
 
+    Hidden directories hold none: what is about to be installed stands there.
+
     Raises:
-        ConfigurationError: there are none, or `models_dir` cannot be read.
+        ConfigurationError: there are none, though they are needed, or `models_dir` cannot be read.
     """
     parents = [BUILT_IN_MODELS] if settings.built_in_models else []
     if settings.models_dir is not None:
         parents.append(settings.models_dir)
     try:
-        bundles = [file.parent for parent in parents for file in sorted(parent.glob(f"*/{MANIFEST_FILE}"))]
+        bundles = [file.parent for parent in parents for file in sorted(parent.glob(f"[!.]*/{MANIFEST_FILE}"))]
     except OSError as error:
         raise ConfigurationError(f"INTERLINEAR_MODELS_DIR: cannot be read: {error.strerror}") from error
-    if not bundles:
+    if needed and not bundles:
         searched = ", ".join(str(parent) for parent in parents)
         raise ConfigurationError(f"there is no model bundle (a directory with a {MANIFEST_FILE}) in {searched}")
     return bundles
@@ -75,7 +77,9 @@ def load_models(
 
 def _loaded_model(bundle: Bundle, engine: Engine, backend: Seq2SeqBackend, settings: Settings) -> LoadedModel:
     translator_limits = TranslatorLimits(
-        max_source_tokens=bundle.manifest.max_source_tokens, max_decoding_length=settings.max_target_tokens
+        max_source_tokens=bundle.manifest.max_source_tokens,
+        max_decoding_length=settings.max_target_tokens,
+        preferred_source_tokens=bundle.manifest.preferred_source_tokens,
     )
     mechanisms, rule = bundle.manifest.attention_mechanisms, bundle.manifest.alignment.rule
     model = LoadedModel(

@@ -82,7 +82,8 @@ class ModelRegistry:
         fitting = [model for model in candidates if model.translates(source_language, target_language)]
         if not fitting:
             field = "target_language" if source_language is None else "source_language"
-            raise ModelNotFoundError(f"{field}: not served; there is {_listing(candidates)}", field)
+            problem = "not served" if source_language is None or target_language is None else "this pair is not served"
+            raise ModelNotFoundError(f"{field}: {problem}; there is {_listing(candidates)}", field)
         wanted = (source_language, target_language)
         return max(fitting, key=lambda model: _exact_matches(model, wanted))
 

@@ -14,6 +14,9 @@ A sentence ends
        a small letter (`etc.`, `p.m.`);
      - initials (`J.`), initialisms (`U.S.`) and numbers of one or two digits (`3. Oktober`, `1. Open the lid.`) end a
        sentence only before a word that commonly begins one (`He`, `The`, `Mais`).
+
+A sentence that is too long for a model is parted where a reader would pause: behind a semicolon, colon or dash, then
+behind a comma or a closing bracket, then between words; within what has no white space, never.
 """
 
 from __future__ import annotations
@@ -33,6 +36,13 @@ _BOUNDARY = re.compile(
     rf"(?P<mark>[{_ENDS_ANYWHERE}{_ENDS_BEFORE_SPACE}]++)(?P<closing>(?:[{_CLOSING}]|{_SPACED_QUOTE})*+)"
 )
 _NEXT_WORD = re.compile(rf"\s*[{re.escape(_OPENING)}\s]*(\w*)")
+_PARTS_ANYWHERE = "—―；：，、"  # marks that are written without white space behind them
+_PAUSES = (  # the strongest first; each with the white space behind it, so that no position is looked at twice
+    re.compile(rf"(?:[;:!?…؛;—―–；：]|\.{{2,}}|(?<=\s)-)++[{_CLOSING}]*+(?P<space>\s*+)"),
+    re.compile(rf"[,،，、)\]}}）］】]++[{_CLOSING}]*+(?P<space>\s*+)"),
+    re.compile(r"(?<!\s)(?P<space>[^\S\u00a0\u2007\u202f]++)(?![\s;:!?»%,)\]}–—-])"),  # no-break spaces hold together
+    re.compile(r"(?P<space>\s++)"),
+)
 _MAX_ABBREVIATION_LENGTH = 12
 _INITIALS = re.compile(r"[^\W\d_](?:\.-?[^\W\d_])*|\d{1,2}")
 
@@ -80,6 +90,29 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
         for line in _LINE.finditer(text)
         for start, end in _trimmed(text, _pieces(text, line.start(), line.end()))
     ]
+
+
+def find_pause(sentence: str) -> tuple[int, int] | None:
+    """Finds where to part a sentence that is too long: of the strongest pauses in it the one nearest to its middle.
+
+    Args:
+        sentence: a sentence, without white space at its ends.
+
+    Returns:
+        Where the first part ends and where the second begins, white space aside which lies between; None if it has no
+        white space and no mark to part it at.
+    """
+    for pause in _PAUSES:
+        places = [match.span("space") for match in pause.finditer(sentence)]
+        parting = [place for place in places if _parts(sentence, *place)]
+        if parting:
+            return min(parting, key=lambda place: abs(sum(place) - len(sentence)))
+    return None
+
+
+def _parts(sentence: str, start: int, end: int) -> bool:
+    """Whether there is text on both sides, and white space or a mark that needs none between."""
+    return start > 0 and end < len(sentence) and (start < end or sentence[start - 1] in _PARTS_ANYWHERE)
 
 
 def _pieces(text: str, line_start: int, line_end: int) -> Iterator[tuple[int, int]]:

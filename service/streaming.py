@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from service.alignment import AlignmentDetail, choose_rows
+from service.alignment import choose_rows
 from service.analysis import join_sentences
 from service.bundle.tokenizer import GrowingText
 from service.decoding.lane import Hypotheses
@@ -32,8 +32,9 @@ from service.domain import (
 )
 from service.row_chooser import RowChooser
 from service.threads import run_aside
-from service.translator import Decoded, Decoder, Source, Translator
+from service.translator import Decoder, Source, Translator
 from service.unknown_words import replace_unknowns
+from service.whole_text import Decoded, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,8 @@ class AllDone:
     translated: list[TranslatedText]
 
 
+EVERY_ALIGNMENT = Wanted()
+
 StreamEvent: TypeAlias = SourceRead | TokenProduced | SentenceDone | AllDone
 
 
@@ -93,9 +96,9 @@ async def stream_translation(
     texts: Sequence[str],
     options: DecodingOptions,
     target_prefix: str | None = None,
-    alignment: AlignmentDetail = "soft",
+    wanted: Wanted = EVERY_ALIGNMENT,
 ) -> AsyncGenerator[list[StreamEvent], None]:
-    """Translates every text; arguments and errors are those of `Translator.translate`.
+    """Translates every text; arguments and errors are those of `Translator.translate`, whose last two `wanted` holds.
 
     Closing the iterator gives up what is not done; its rows are free at the engine's next step. A reader that is slow
     keeps nobody waiting: what it has not read yet is kept, at most as much as the whole answer holds.
@@ -106,7 +109,7 @@ async def stream_translation(
     length = sum(map(len, texts)) + len(target_prefix or "")
     sources, jobs = await run_aside(length, lambda: translator.prepare(texts, options, target_prefix))
     sentences = [
-        _GrowingSentence(translator, (text_index, sentence_index), sentence, alignment)
+        _GrowingSentence(translator, (text_index, sentence_index), sentence, wanted)
         for text_index, source in enumerate(sources)
         for sentence_index, sentence in enumerate(source.sentences)
     ]
@@ -124,7 +127,7 @@ async def stream_translation(
     whole = await run_aside(
         length * options.num_hypotheses,
         lambda: [
-            translator.put_together(source, [next(decoded).decoded for _ in source.sentences], alignment)
+            translator.put_together(source, [next(decoded).decoded for _ in source.sentences], wanted)
             for source in sources
         ],
     )
@@ -157,17 +160,15 @@ class _GrowingSentence:
         translator: whose it is.
         place: indices of its text and of itself in it.
         source: the source sentence, ranges beginning at 0.
-        detail: how much of the alignment is asked for.
+        wanted: what the answer is to hold.
     """
 
-    def __init__(
-        self, translator: Translator, place: tuple[int, int], source: AnalysedText, detail: AlignmentDetail
-    ) -> None:
+    def __init__(self, translator: Translator, place: tuple[int, int], source: AnalysedText, wanted: Wanted) -> None:
         self.decoded: list[Decoded] = []
         self._translator = translator
         self._place = place
         self._source = source
-        self._detail = detail
+        self._wanted = wanted
         self._text = GrowingText()
         self._rows = RowChooser(translator.mechanisms)
         self._waiting: list[_Waiting] = []
@@ -204,13 +205,13 @@ class _GrowingSentence:
 
     async def _end(self, hypotheses: Hypotheses) -> list[StreamEvent]:
         """Gives out the tokens that are left, and the sentence."""
-        translator, detail = self._translator, self._detail
+        translator, wanted = self._translator, self._wanted
         alone = Source("text", [self._source], ["", ""])
         self.decoded, translated = await run_aside(
             len(self._source.text) * len(hypotheses),
             lambda: (
-                decoded := translator.read(self._source, hypotheses, detail),
-                translator.put_together(alone, [decoded], detail),
+                decoded := translator.read(self._source, hypotheses, wanted),
+                translator.put_together(alone, [decoded], wanted),
             ),
         )
         best, target = hypotheses[0], self.decoded[0].target
@@ -230,7 +231,7 @@ class _GrowingSentence:
             token=token,
             added=added,
             log_prob=float(rows.log_probs[index]),
-            attentions=tuple(each[index] for each in rows.attentions) if self._detail == "soft" else (),
+            attentions=tuple(each[index] for each in rows.attentions) if self._wanted.alignment == "soft" else (),
             alternatives=rows.alternatives[index] if rows.alternatives else None,
         )
         self._given += 1

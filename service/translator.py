@@ -6,32 +6,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
-
-from service.alignment import DEFAULT_RULE, AlignmentDetail, align, choose_rows, move_links
-from service.analysis import analyse_decoded, analyse_sentences, join_sentences, space_between
+from service.alignment import DEFAULT_RULE, AlignmentDetail, align, choose_rows
+from service.analysis import analyse_decoded, analyse_sentences, join_sentences
 from service.bundle.tokenizer import Tokenizer
 from service.decoding.jobs import default_length_limit
 from service.decoding.lane import Hypotheses
 from service.decoding.progress import Listener
+from service.diagnostics import diagnose
 from service.domain import (
-    Alignment,
     AlignmentRule,
     Alternative,
     Alternatives,
     AnalysedText,
     DecodingJob,
     DecodingOptions,
-    Hypothesis,
     Mechanism,
-    Sentence,
-    SentenceTranslation,
-    TranslatedHypothesis,
     TranslatedText,
 )
 from service.errors import InvalidRequestError, TextTooLongError
 from service.threads import run_aside
 from service.unknown_words import replace_unknowns
+from service.whole_text import Decoded, Wanted, join_decoded
 
 
 class Decoder(Protocol):
@@ -44,15 +39,20 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TranslatorLimits:
-    """What a model may be asked for, in tokens of one sentence, end of sentence included."""
+    """What a model may be asked for, in tokens of one sentence, end of sentence included.
+
+    `preferred_source_tokens`: the longest sentence that is not parted though it could be; None if that is
+    `max_source_tokens`.
+    """
 
     max_source_tokens: int
     max_decoding_length: int
+    preferred_source_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A source text in sentences (ranges begin at 0 in each) and the `len(sentences) + 1` separators around them."""
+    """A source text in sentences or their parts (ranges begin at 0 in each), and the separators around them."""
 
     field: str
     sentences: list[AnalysedText]
@@ -65,15 +65,6 @@ class _Forced:
 
     prefix_ids: tuple[int, ...]
     suppressed_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """One hypothesis of one sentence; the ranges of `target` and the indices of `alignments` begin at 0."""
-
-    hypothesis: Hypothesis
-    target: AnalysedText
-    alignments: tuple[Alignment, ...]
 
 
 class Translator:
@@ -107,13 +98,15 @@ class Translator:
         options: DecodingOptions,
         target_prefix: str | None = None,
         alignment: AlignmentDetail = "soft",
+        diagnostics: bool = False,
     ) -> list[TranslatedText]:
         """Translates every text, all sentences together in one call of the decoder.
 
         White space between sentences and at a text's ends is kept, line breaks too; a text of nothing else, the empty
-        one included, is its own translation, with no sentences and no call of the model. Hypothesis k of a text joins
-        the k-th hypotheses of its sentences, the last where there are fewer. Its `log_prob` is the sum over the
-        sentences. Its `score` is their mean: comparable between texts of any length, the sentence's own score
+        one included, is its own translation, with no sentences and no call of the model. A sentence that is longer than
+        the model takes, or translates well, is parted at pauses, and its parts count as sentences. Hypothesis k of a
+        text joins the k-th hypotheses of its sentences, the last where there are fewer. Its `log_prob` is the sum over
+        the sentences. Its `score` is their mean: comparable between texts of any length, the sentence's own score
         where there is one sentence, and never better for a later hypothesis.
 
         Alignment matrices stand on the hypothesis where the text has one sentence and on each sentence where it has
@@ -124,12 +117,14 @@ class Translator:
             options: how to decode each sentence.
             target_prefix: what the translation of each text begins with; each must then be a single sentence.
             alignment: how much of it to give: `none`, `hard` (links) or `soft` (matrices too).
+            diagnostics: whether to look for signs of words left out, repeated or linked at random.
 
         Raises:
-            TextTooLongError: a sentence has more tokens than the model takes; `field` names the text.
+            TextTooLongError: a sentence has more tokens than the model takes and no pause; `field` names the text.
             InvalidRequestError: a length or the prefix cannot be served.
             UnavailableError: the engine takes no work at the moment.
         """
+        wanted = Wanted(alignment, diagnostics)
         length = sum(map(len, texts)) + len(target_prefix or "")
         sources, jobs = await run_aside(length, lambda: self.prepare(texts, options, target_prefix))
         hypotheses = iter(await self.decoder.decode(jobs) if jobs else [])
@@ -137,7 +132,7 @@ class Translator:
             length * options.num_hypotheses,
             lambda: [
                 self.put_together(
-                    source, [self.read(each, next(hypotheses), alignment) for each in source.sentences], alignment
+                    source, [self.read(each, next(hypotheses), wanted) for each in source.sentences], wanted
                 )
                 for source in sources
             ],
@@ -147,17 +142,22 @@ class Translator:
         self, texts: Sequence[str], options: DecodingOptions, target_prefix: str | None
     ) -> tuple[list[Source], list[DecodingJob]]:
         """Takes the texts apart and makes a job of each of their sentences, in order."""
-        sources = [self._take_apart(f"text[{index}]", text) for index, text in enumerate(texts)]
+        limits = self._limits
+        longest = limits.preferred_source_tokens or limits.max_source_tokens
+        if target_prefix:
+            longest = limits.max_source_tokens  # it belongs to one sentence, which is left whole if that can be
+        sources = [self._take_apart(f"text[{index}]", text, longest) for index, text in enumerate(texts)]
         forced = _Forced(self._prefix_ids(target_prefix, sources), self._suppressed_ids(options.suppressed_tokens))
         return sources, [self._job(each, options, forced) for source in sources for each in source.sentences]
 
-    def _take_apart(self, field: str, text: str) -> Source:
-        sentences, separators = analyse_sentences(text, self.tokenizer)
+    def _take_apart(self, field: str, text: str, preferred_tokens: int) -> Source:
         limit = self._limits.max_source_tokens
+        sentences, separators = analyse_sentences(text, self.tokenizer, min(preferred_tokens, limit))
         longest = max((len(sentence.tokens) for sentence in sentences), default=0)
         if longest > limit:
             raise TextTooLongError(
-                f"{field}: a sentence has {longest} tokens; the model takes at most {limit} (end of sentence included)",
+                f"{field}: a sentence that cannot be parted has {longest} tokens; the model takes at most {limit} "
+                "(end of sentence included)",
                 field,
             )
         return Source(field, sentences, separators)
@@ -172,7 +172,9 @@ class Translator:
             if len(source.sentences) != 1:
                 name = source.field if len(sources) > 1 else "the text"
                 raise InvalidRequestError(
-                    f"target_prefix: needs a text of one sentence; {name} has {len(source.sentences)}", "target_prefix"
+                    f"target_prefix: needs a text of one sentence that the model takes whole; {name} has "
+                    f"{len(source.sentences)}",
+                    "target_prefix",
                 )
         return prefix_ids
 
@@ -199,47 +201,32 @@ class Translator:
         options = replace(options, max_decoding_length=length)
         return DecodingJob(source_ids, options, forced.prefix_ids, forced.suppressed_ids)
 
-    def read(self, sentence: AnalysedText, hypotheses: Hypotheses, detail: AlignmentDetail) -> list[Decoded]:
-        """Turns what search found for a sentence into text with alignments."""
+    def read(self, sentence: AnalysedText, hypotheses: Hypotheses, wanted: Wanted) -> list[Decoded]:
+        """Turns what search found for a sentence into text with what is wanted besides."""
         decoded: list[Decoded] = []
         for each in hypotheses:
             attentions = choose_rows((each.attention, *each.other_attentions), self.mechanisms)
             replacements = replace_unknowns(each.target_ids, attentions[0], sentence, self.tokenizer.unk_id)
             target = analyse_decoded(each.target_ids, self.tokenizer, replacements)
             pairs = zip(self.mechanisms, attentions, strict=True)
-            decoded.append(Decoded(each, target, align(pairs, sentence, target, detail, self.rule)))
+            decoded.append(
+                Decoded(
+                    hypothesis=each,
+                    target=target,
+                    alignments=align(pairs, sentence, target, wanted.alignment, self.rule),
+                    alternatives=tuple(self.alternatives(each.alternatives)),
+                    findings=diagnose(attentions[0], sentence, target) if wanted.diagnostics else (),
+                )
+            )
         return decoded
 
-    def put_together(
-        self, source: Source, decoded: Sequence[Sequence[Decoded]], detail: AlignmentDetail
-    ) -> TranslatedText:
+    def put_together(self, source: Source, decoded: Sequence[Sequence[Decoded]], wanted: Wanted) -> TranslatedText:
         """Builds the answer to one text from the hypotheses of each of its sentences, best first."""
         whole = join_sentences(source.sentences, source.separators)
         count = max(map(len, decoded), default=1)
         chosen = ([best_first[min(k, len(best_first) - 1)] for best_first in decoded] for k in range(count))
-        return TranslatedText(whole, tuple(self._join(whole, source.separators, each, detail) for each in chosen))
-
-    def _join(
-        self, source: AnalysedText, separators: Sequence[str], decoded: Sequence[Decoded], detail: AlignmentDetail
-    ) -> TranslatedHypothesis:
-        """Joins one hypothesis of every sentence to a hypothesis of the whole text."""
-        targets = [each.target for each in decoded]
-        target = join_sentences(targets, space_between(separators, targets))
-        sentences = tuple(
-            _place(each, source_place, target_place)
-            for source_place, target_place, each in zip(source.sentences, target.sentences, decoded, strict=True)
-        )
-        log_probs = [each.hypothesis.token_log_probs for each in decoded]
-        scores = [sentence.score for sentence in sentences]
-        return TranslatedHypothesis(
-            target=target,
-            token_log_probs=np.concatenate([np.zeros(0, np.float32), *log_probs]),
-            log_prob=sum(sentence.log_prob for sentence in sentences),
-            score=sum(scores) / len(scores) if scores else 0.0,
-            alignments=_of_whole_text(self.mechanisms, sentences, detail),
-            sentences=_without_repetition(sentences, detail),
-            alternatives=tuple(each for one in decoded for each in self.alternatives(one.hypothesis.alternatives)),
-        )
+        joined = (join_decoded(whole, source.separators, each, self.mechanisms, wanted) for each in chosen)
+        return TranslatedText(whole, tuple(joined))
 
     def alternatives(self, found: Alternatives | None) -> list[tuple[Alternative, ...]]:
         """The alternatives at each token, with their pieces."""
@@ -254,44 +241,3 @@ class Translator:
             )
             for ids, log_probs in positions
         ]
-
-
-def _place(decoded: Decoded, source: Sentence, target: Sentence) -> SentenceTranslation:
-    """A sentence's hypothesis in its place in the whole text."""
-    return SentenceTranslation(
-        source=source,
-        target=target,
-        log_prob=decoded.hypothesis.log_prob,
-        score=decoded.hypothesis.score,
-        finished=decoded.hypothesis.finished,
-        alignments=tuple(move_links(each, source.words[0], target.words[0]) for each in decoded.alignments),
-    )
-
-
-def _of_whole_text(
-    mechanisms: Sequence[Mechanism], sentences: Sequence[SentenceTranslation], detail: AlignmentDetail
-) -> tuple[Alignment, ...]:
-    """All links of each mechanism; the matrices too where there is one sentence, or none."""
-    if detail == "none":
-        return ()
-    if len(sentences) == 1:
-        return sentences[0].alignments
-    matrix = np.zeros((0, 0), np.float32) if detail == "soft" and not sentences else None
-    return tuple(
-        Alignment(
-            mechanism,
-            tokens=matrix,
-            words=matrix,
-            links=tuple(link for sentence in sentences for link in sentence.alignments[index].links),
-        )
-        for index, mechanism in enumerate(mechanisms)
-    )
-
-
-def _without_repetition(
-    sentences: tuple[SentenceTranslation, ...], detail: AlignmentDetail
-) -> tuple[SentenceTranslation, ...]:
-    """Leaves a sentence its alignments only where they say more than the whole text's: matrices among several."""
-    if detail == "soft" and len(sentences) > 1:
-        return sentences
-    return tuple(replace(sentence, alignments=()) for sentence in sentences)

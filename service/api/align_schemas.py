@@ -76,12 +76,15 @@ class AlignRequest(ApiModel):
     length_penalty: Penalty = Field(
         _DEFAULTS.length_penalty, description="the score is divided by `((5 + length) / 6) ** length_penalty`"
     )
+    diagnostics: bool = Field(
+        False, description="look for signs of words left out, repeated or linked at random: heuristics, often wrong"
+    )
     return_scores: bool = Field(True, description="give every target token its log-probability")
 
     @property
     def options(self) -> AligningOptions:
         """The options that aligning reads."""
-        return AligningOptions(self.alignment, self.length_penalty, self.link_threshold)
+        return AligningOptions(self.alignment, self.length_penalty, self.link_threshold, diagnostics=self.diagnostics)
 
 
 class PairModel(ApiModel):

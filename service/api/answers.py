@@ -22,6 +22,7 @@ from service.domain import (
     TranslatedText,
     Word,
 )
+from service.findings import Finding
 
 SCORE_DECIMALS = 5
 WEIGHT_DECIMALS = 4
@@ -42,16 +43,17 @@ def translate_answer(manifest: Manifest, translated: Sequence[TranslatedText], r
 
 def translation_answer(translated: TranslatedText, return_scores: bool) -> Json:
     """One text with its hypotheses."""
+    source = translated.source
     return {
-        "source": source_answer(translated.source),
-        "hypotheses": [_hypothesis_answer(each, return_scores) for each in translated.hypotheses],
+        "source": source_answer(source),
+        "hypotheses": [_hypothesis_answer(source, each, return_scores) for each in translated.hypotheses],
     }
 
 
 def pair_answer(aligned: TranslatedText, return_scores: bool) -> Json:
     """One given pair: its target is the only hypothesis."""
     [given] = aligned.hypotheses
-    return {"source": source_answer(aligned.source), "target": _hypothesis_answer(given, return_scores)}
+    return {"source": source_answer(aligned.source), "target": _hypothesis_answer(aligned.source, given, return_scores)}
 
 
 def source_answer(source: AnalysedText) -> Json:
@@ -64,12 +66,12 @@ def source_answer(source: AnalysedText) -> Json:
     }
 
 
-def _hypothesis_answer(hypothesis: TranslatedHypothesis, return_scores: bool) -> Json:
+def _hypothesis_answer(source: AnalysedText, hypothesis: TranslatedHypothesis, return_scores: bool) -> Json:
     tokens = hypothesis.target.tokens
     nothing = [None] * len(tokens)
     log_probs = hypothesis.token_log_probs.tolist() if return_scores else nothing
     columns = zip(tokens, log_probs, hypothesis.alternatives or nothing, strict=True)
-    return {
+    answer = {
         "text": hypothesis.target.text,
         "score": round(hypothesis.score, SCORE_DECIMALS),
         "log_prob": round(hypothesis.log_prob, SCORE_DECIMALS),
@@ -77,6 +79,18 @@ def _hypothesis_answer(hypothesis: TranslatedHypothesis, return_scores: bool) ->
         "words": [_word_answer(word) for word in hypothesis.target.words],
         **_alignment_answers(hypothesis.alignments),
         "sentences": [_sentence_answer(sentence) for sentence in hypothesis.sentences],
+    }
+    if hypothesis.findings is not None:
+        answer["diagnostics"] = [_finding_answer(each, source, hypothesis.target) for each in hypothesis.findings]
+    return answer
+
+
+def _finding_answer(finding: Finding, source: AnalysedText, target: AnalysedText) -> Json:
+    return {
+        "heuristic": finding.heuristic,
+        "value": round(finding.value, WEIGHT_DECIMALS),
+        "source": [{"index": index, **_word_answer(source.words[index])} for index in finding.source_words],
+        "target": [{"index": index, **_word_answer(target.words[index])} for index in finding.target_words],
     }
 
 

@@ -30,6 +30,7 @@ def model_detail(model: LoadedModel) -> ModelDetail:
         **model_summary(model).model_dump(),
         vocabulary_size=manifest.tokenizer.vocabulary_size,
         max_source_tokens=manifest.max_source_tokens,
+        preferred_source_tokens=manifest.preferred_source_tokens or manifest.max_source_tokens,
         alignment=LinkRuleModel(**manifest.alignment.model_dump()),
         architecture=manifest.architecture,
         training=manifest.training.model_dump(mode="json"),

@@ -140,6 +140,9 @@ class TranslateRequest(ApiModel):
     alignment: AlignmentDetail = Field(
         "soft", description="`hard`: word links; `soft`: the token and word matrices too; of every attention mechanism"
     )
+    diagnostics: bool = Field(
+        False, description="look for signs of words left out, repeated or linked at random: heuristics, often wrong"
+    )
     return_scores: bool = Field(True, description="give every target token its log-probability")
 
     @property

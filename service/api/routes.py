@@ -72,7 +72,9 @@ async def translate(request: Request) -> Response:
 
 
 async def _translate(model: LoadedModel, body: TranslateRequest) -> bytes:
-    translated = await model.translator.translate(body.texts, body.options, body.target_prefix, body.alignment)
+    translated = await model.translator.translate(
+        body.texts, body.options, body.target_prefix, body.alignment, body.diagnostics
+    )
     characters = sum(map(len, body.texts)) * body.num_hypotheses
     return await run_aside(characters, lambda: translate_answer(model.manifest, translated, body.return_scores))
 

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from service.findings import Heuristic
+
 _Range = Annotated[list[int], Field(min_length=2, max_length=2)]
 _Matrix = Annotated[list[list[float]], Field(description="target x source, 4 decimals")]
 
@@ -31,6 +33,12 @@ class WordModel(CharacterRange):
     """A word."""
 
     text: str
+
+
+class FoundWordModel(WordModel):
+    """A word that something was found about, and its index among the words of its text."""
+
+    index: int
 
 
 class TokenModel(WordModel):
@@ -115,6 +123,21 @@ class SentenceModel(ApiModel):
     other_alignments: _OtherAlignments
 
 
+class FindingModel(ApiModel):
+    """A sign that something may be wrong with a translation: a heuristic, not a judgement."""
+
+    heuristic: Heuristic = Field(
+        description="`unattended_source_word`: perhaps left out; `repeated_target_word`: perhaps repeated; "
+        "`diffuse_target_word`: its links mean little"
+    )
+    value: float = Field(
+        description="attention that the source word got in all; attention that the target words share; source words "
+        "that the target word's attention is spread over"
+    )
+    source: list[FoundWordModel]
+    target: list[FoundWordModel]
+
+
 class HypothesisModel(ApiModel):
     """A translation of a text."""
 
@@ -128,6 +151,7 @@ class HypothesisModel(ApiModel):
     )
     other_alignments: _OtherAlignments
     sentences: list[SentenceModel]
+    diagnostics: list[FindingModel] | None = Field(None, description="absent unless `diagnostics` asks for them")
 
 
 class TranslationModel(ApiModel):
@@ -191,7 +215,8 @@ class ModelDetail(ModelSummary):
     """A model with what its bundle says of it."""
 
     vocabulary_size: int
-    max_source_tokens: int
+    max_source_tokens: int = Field(description="longest sentence taken, in subwords, end of sentence included")
+    preferred_source_tokens: int = Field(description="longest sentence that is not parted though it could be, likewise")
     alignment: LinkRuleModel
     architecture: dict[str, Any]
     training: dict[str, Any]

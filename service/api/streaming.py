@@ -33,6 +33,7 @@ from service.errors import InterlinearError
 from service.registry import LoadedModel
 from service.streaming import AllDone, SentenceDone, SourceRead, StreamEvent, TokenProduced, stream_translation
 from service.threads import run_aside
+from service.whole_text import Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +113,8 @@ class EventStream(Response):
 
 async def _events(model: LoadedModel, body: TranslateRequest) -> AsyncGenerator[bytes, None]:
     """The events of a request, those that come at the same time together."""
-    translation = stream_translation(model.translator, body.texts, body.options, body.target_prefix, body.alignment)
+    wanted = Wanted(body.alignment, body.diagnostics)
+    translation = stream_translation(model.translator, body.texts, body.options, body.target_prefix, wanted)
     characters = sum(map(len, body.texts)) * body.num_hypotheses
     renderer = _Renderer(model, body.return_scores)
     with name_text_as_sent(body):

@@ -147,6 +147,8 @@ class Manifest(_Part):
             gives each memory tensor and `initial_<state>`; the step takes them and gives `next_<state>`. Monotonic
             mechanisms have their last alignments (rows, source_len) in the state.
         max_source_tokens: the longest source the model was made for, end of sentence included.
+        preferred_source_tokens: the longest source that it translates better whole than in parts, likewise; None, as in
+            older bundles, if that is `max_source_tokens`.
         alignment: how attention becomes links.
         files: every other file of the bundle.
         versions: the packages that produced it.
@@ -166,6 +168,7 @@ class Manifest(_Part):
     precisions: dict[str, PrecisionVariant] = Field(min_length=1)
     files: dict[FileName, FileEntry]
     max_source_tokens: int = Field(ge=1)
+    preferred_source_tokens: int | None = Field(None, ge=2)
     alignment: AlignmentInfo = AlignmentInfo()
     training: Training
     scores: tuple[Score, ...] = ()

@@ -35,6 +35,7 @@ def verify_manifest(manifest: Manifest) -> None:
     _verify_special_ids(manifest)
     _verify_references(manifest)
     _verify_primary_mechanism(manifest)
+    _verify_lengths(manifest)
     verify_tensors(manifest)
     found = manifest.tokenizer.normalization
     if found != NORMALIZATION:
@@ -112,3 +113,9 @@ def _verify_primary_mechanism(manifest: Manifest) -> None:
     if primary.name != named:
         problem = f"is {primary.name}, and `architecture.attention_mechanism`, which is the same mechanism, {named}"
         raise BundleError(MANIFEST_FILE, "mechanisms.0.name", problem)
+
+
+def _verify_lengths(manifest: Manifest) -> None:
+    preferred, most = manifest.preferred_source_tokens, manifest.max_source_tokens
+    if preferred is not None and preferred > most:
+        raise BundleError(MANIFEST_FILE, "preferred_source_tokens", f"is {preferred}; max_source_tokens is {most}")

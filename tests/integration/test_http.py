@@ -181,6 +181,13 @@ def test_the_model_says_where_it_comes_from(client: TestClient) -> None:
     assert {score["metric"] for score in model["scores"]}
 
 
-def test_the_model_has_one_mechanism(client: TestClient) -> None:
-    assert client.get("/models/eng-fra").json()["mechanisms"] == [{"name": "bahdanau", "normalized": True}]
-    assert [hypothesis["other_alignments"] for hypothesis in best(translate(client, list(SENTENCES)))] == [[]] * 10
+def test_the_model_has_an_aligner_beside_the_attention_by_which_it_translates(client: TestClient) -> None:
+    assert client.get("/models/eng-fra").json()["mechanisms"] == [
+        {"name": "bahdanau_aligner", "normalized": True, "row_offset": 1},
+        {"name": "bahdanau", "normalized": True, "row_offset": 0},
+    ]
+    for hypothesis in best(translate(client, list(SENTENCES))):
+        [other] = hypothesis["other_alignments"]
+        assert other["mechanism"] == "bahdanau"
+        assert np.shape(other["tokens"]) == np.shape(hypothesis["alignment"]["tokens"])
+        np.testing.assert_allclose(np.sum(other["tokens"], axis=1), 1, atol=1e-3)

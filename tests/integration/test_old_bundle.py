@@ -63,7 +63,9 @@ def test_text_has_the_ids_it_had() -> None:
 def test_it_has_the_one_mechanism_that_its_architecture_names(client: TestClient) -> None:
     [mechanism] = read_bundle(BUNDLE).manifest.attention_mechanisms
     assert (mechanism.name, mechanism.normalized) == ("bahdanau", True)
-    assert client.get("/models/tiny-bundle").json()["mechanisms"] == [{"name": "bahdanau", "normalized": True}]
+    assert client.get("/models/tiny-bundle").json()["mechanisms"] == [
+        {"name": "bahdanau", "normalized": True, "row_offset": 0}
+    ]
 
 
 @pytest.mark.parametrize("client", ["fp32"], indirect=True)

@@ -114,11 +114,38 @@ def test_a_bundle_is_evaluated_in_8_bits_by_default(reversing_bundle: Path) -> N
     assert translation == "f e d c b a"
 
 
-def test_a_source_beyond_the_model_is_an_error_not_a_cut(reversing_bundle: Path) -> None:
+def test_a_source_beyond_the_model_is_parted_and_never_cut(reversing_bundle: Path) -> None:
     model = load_bundle(reversing_bundle, "int8")
     short = EvaluatedModel(model.backend, model.tokenizer, max_source_tokens=5, precision="int8")
+    [translation] = best_texts(translate_corpus(short, corpus_of(("a b c d e f", "?")), GREEDY))
+    assert translation == "c b a f e d"
     with pytest.raises(TextTooLongError):
-        translate_corpus(short, corpus_of(("a b c d e f", "f e d c b a")), GREEDY)
+        translate_corpus(short, corpus_of(("......", "?")), GREEDY)
+
+
+def test_the_length_from_which_on_sentences_are_parted_is_recorded(reversing_bundle: Path, tmp_path: Path) -> None:
+    bundle = Path(shutil.copytree(reversing_bundle, tmp_path / "reverser"))
+    test = tmp_path / "test.tsv"
+    test.write_text("a b c d e f\tc b a f e d\n", encoding="utf-8")
+    parted = ["--beam-size", "1", "--preferred-source-tokens", "5", "--record"]
+    assert main(["evaluate", "--bundle", str(bundle), "--test", str(test), *parted]) == 0
+    manifest = read_bundle(bundle).manifest
+    assert manifest.preferred_source_tokens == 5
+    [bleu, _] = manifest.scores
+    assert bleu.value == 100
+    assert bleu.command.endswith("--test test.tsv --preferred-source-tokens 5")
+    assert "those of more than 5 in parts" in (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("tokens", ["1", "102"])
+def test_no_such_length_is_recorded_that_the_model_cannot_have(
+    reversing_bundle: Path, tmp_path: Path, tokens: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test = tmp_path / "test.tsv"
+    test.write_text("a\ta\n", encoding="utf-8")
+    arguments = ["--bundle", str(reversing_bundle), "--test", str(test), "--preferred-source-tokens", tokens]
+    assert main(["evaluate", *arguments]) == 1
+    assert "must be from 2 to 101" in capsys.readouterr().err
 
 
 def test_a_precision_that_the_bundle_lacks_is_an_error(reversing_bundle: Path) -> None:

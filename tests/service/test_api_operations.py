@@ -34,7 +34,7 @@ def test_models_are_listed_with_their_provider(client: TestClient) -> None:
 def test_a_model_says_how_it_came_to_be(client: TestClient) -> None:
     model = client.get("/models/tiny").json()
     assert model["architecture"] == {"cell": "gru", "attention_mechanism": "luong"}
-    assert model["max_source_tokens"] == 64
+    assert (model["max_source_tokens"], model["preferred_source_tokens"]) == (64, 64)
     assert model["training"] == {"config": {"seed": 1}, "data": [], "remarks": ""}
 
 

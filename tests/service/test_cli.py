@@ -44,7 +44,7 @@ def run_process(*arguments: str, standard_input: bytes = b"", **environment: str
     )
 
 
-@pytest.mark.parametrize("command", [[], ["serve"], ["translate"], ["align"]])
+@pytest.mark.parametrize("command", [[], ["serve"], ["translate"], ["align"], ["models"], ["models", "install"]])
 def test_help_is_given(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main([*command, "--help"])
@@ -63,6 +63,8 @@ def test_help_is_given(command: list[str], capsys: pytest.CaptureFixture[str]) -
         ["translate", "--num-hypotheses", "2"],
         ["translate", "--alignment", "fuzzy"],
         ["translate", "--num-alternatives", "2"],
+        ["translate", "--diagnostics"],
+        ["align", "--diagnostics"],
         ["translate", "--sampling-top-k", "3", "--beam-size", "2"],
         ["translate", "--sampling-temperature", "0.5"],
         ["translate", "--repetition-penalty", "0.5"],
@@ -109,6 +111,15 @@ def test_json_lines_are_what_the_api_gives(models: Path, tmp_path: Path, capsys:
     assert translation.hypotheses[0].other_alignments == []
 
 
+def test_diagnostics_stand_in_json_lines(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "text.txt"
+    file.write_text("the cat sat\n", encoding="utf-8")
+    assert translate(models, str(file), "--jsonl") == 0
+    assert TranslationModel.model_validate_json(capsys.readouterr().out).hypotheses[0].diagnostics is None
+    assert translate(models, str(file), "--jsonl", "--diagnostics") == 0
+    assert TranslationModel.model_validate_json(capsys.readouterr().out).hypotheses[0].diagnostics is not None
+
+
 def test_every_decoding_option_has_its_place(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "text.txt"
     file.write_text("the cat sat\n", encoding="utf-8")
@@ -145,10 +156,10 @@ def test_bad_utf8_names_file_and_line(models: Path, tmp_path: Path, capsys: pyte
 
 def test_a_line_too_long_names_file_and_line(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "long.txt"
-    file.write_text("tea\n" + "tea " * 70 + "\n", encoding="utf-8")
+    file.write_text("tea\n" + "tea#" * 50 + "\n", encoding="utf-8")
     assert translate(models, str(file)) == 1
     captured = capsys.readouterr()
-    assert captured.err.startswith(f"interlinear: error: {file}:2: a sentence has ")
+    assert captured.err.startswith(f"interlinear: error: {file}:2: a sentence that cannot be parted has ")
     assert captured.err.count("\n") == captured.out.count("\n") == 1
 
 

@@ -112,6 +112,7 @@ def put(path: str, value: object) -> Callable[[dict[str, Any]], None]:
         (put("tokenizer.special_ids.eos", -1), "tokenizer.special_ids.eos"),
         (put("tokenizer.special_ids.eos", True), "tokenizer.special_ids.eos"),
         (put("max_source_tokens", 0), "max_source_tokens"),
+        (put("preferred_source_tokens", 1), "preferred_source_tokens"),
         (put("memory", []), "memory"),
         (put("mechanisms", [{"name": "luong"}]), "mechanisms.0.normalized"),
         (put("mechanisms", [{"name": "", "normalized": True}]), "mechanisms.0.name"),

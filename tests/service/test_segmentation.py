@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from service.segmentation import split_sentences
+from service.segmentation import find_pause, split_sentences
 
 
 def sentences_of(text: str) -> list[str]:
@@ -122,6 +122,50 @@ def test_text_is_two_sentences(first: str, second: str) -> None:
     assert_splits(f"{first} {second}", first, second)
 
 
+def parted(sentence: str) -> tuple[str, str]:
+    pause = find_pause(sentence)
+    assert pause is not None
+    return sentence[: pause[0]], sentence[pause[1] :]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("a, b;", "c, d e f g"),
+        ("one:", "two, three, four five"),
+        ("one two three –", "four, five"),
+        ("one two three -", "four, five"),
+        ("“Stop!”", "he said, and went on"),
+        ("Well...", "he went, I think, away"),
+        ("he came at 10:30,", "or at 3.15 perhaps"),
+        ("it costs 1,000 euros,", "which is much"),
+        ("the well-known (and loved)", "man of the town"),
+        ("il dit « oui »,", "puis il partit"),
+        ("Il vint ;", "elle partit, je crois"),
+        ("aujourd'hui c'est", "l'anniversaire d'Anne"),
+        ("plus de", "10 000 euros"),
+    ],
+)
+def test_long_sentence_is_parted_at_its_strongest_pause(first: str, second: str) -> None:
+    assert parted(f"{first} {second}") == (first, second)
+
+
+def test_of_equal_pauses_the_one_nearest_to_the_middle_parts() -> None:
+    assert parted("a, b, c d e f, g h i j k l") == ("a, b, c d e f,", "g h i j k l")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("我们去，", "他们来"), ("one—", "two, three"), ("你好；", "再见，朋友")]
+)
+def test_some_marks_part_without_white_space(first: str, second: str) -> None:
+    assert parted(first + second) == (first, second)
+
+
+@pytest.mark.parametrize("sentence", ["", "word", "don't", "1,000", "10:30", "a-b", "我们去他们来", ";;;", "Stop!"])
+def test_nothing_is_parted_without_a_pause(sentence: str) -> None:
+    assert find_pause(sentence) is None
+
+
 TEXTS = st.one_of(
     st.text(),
     st.text(alphabet="aB1 .!?…\"'»)(«。।\n\u00a0Mr"),
@@ -142,6 +186,19 @@ def test_ranges_are_ordered_trimmed_and_lose_only_white_space(text: str) -> None
         assert text[start:end] == text[start:end].strip()
         position = end
     assert not text[position:].strip()
+
+
+@settings(deadline=None)
+@given(st.one_of(TEXTS, st.text(alphabet="aB1 ,;:-–—)» ，")))
+def test_parting_loses_only_white_space_and_leaves_text_on_both_sides(text: str) -> None:
+    for sentence in sentences_of(text):
+        pause = find_pause(sentence)
+        if pause is None:
+            assert not any(character.isspace() for character in sentence)
+            continue
+        assert sentence[: pause[0]].strip()
+        assert sentence[pause[1] :].strip()
+        assert not sentence[slice(*pause)].strip()
 
 
 @settings(deadline=None)

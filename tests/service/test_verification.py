@@ -120,6 +120,7 @@ def set_special_id(token: str, value: int) -> Callable[[dict[str, Any]], object]
         (set_special_id("eos", 1), "manifest.json", "tokenizer.special_ids"),
         (lambda m: m["files"].pop("encoder.int8.onnx"), "manifest.json", "precisions.int8.encoder"),
         (lambda m: m["precisions"]["fp32"].update(decoder_step="x"), "manifest.json", "precisions.fp32.decoder_step"),
+        (lambda m: m.update(preferred_source_tokens=65), "manifest.json", "preferred_source_tokens"),
         (lambda m: m.update(mechanisms=[mechanism("luong", False)]), "manifest.json", "mechanisms.0.normalized"),
         (lambda m: m.update(mechanisms=[mechanism("bahdanau", True)]), "manifest.json", "mechanisms.0.name"),
     ],

@@ -119,8 +119,10 @@ def make_translator(
     max_source: int = 20,
     max_target: int = 60,
     mechanisms: tuple[Mechanism, ...] = ONE_MECHANISM,
+    preferred_source: int | None = None,
 ) -> Translator:
-    return Translator(tokenizer or WordTokenizer(), decoder, TranslatorLimits(max_source, max_target), mechanisms)
+    limits = TranslatorLimits(max_source, max_target, preferred_source)
+    return Translator(tokenizer or WordTokenizer(), decoder, limits, mechanisms)
 
 
 def translate(
