@@ -40,12 +40,7 @@ export async function ask(path, body = null, signal = undefined) {
   }
 }
 
-/**
- * Translates and passes on what comes, as it comes.
- * @param {object} body of `POST /translate/stream`
- * @param {Record<string, (data: object) => void>} receivers by event; what nobody receives is not even read as JSON
- * @param {AbortSignal} signal
- */
+/** Translates, and calls `receivers` by event with its data; what nobody receives is not even read as JSON. */
 export async function streamTranslation(body, receivers, signal) {
   const answer = await send("translate/stream", body, signal);
   let [complete, begun] = [false, performance.now()];
