@@ -10,11 +10,8 @@ export function pickHypothesis(translation, index = 0) {
 }
 
 /**
- * Reads what is to be drawn, sentence by sentence.
- * @param {{source: object, hypothesis: object}} picked
- * @param {{granularity: "words" | "tokens", mechanism: string | null}} view `mechanism` null for the primary one
- * @returns {object[]} parts: `source` and `target` `{units, text}`, `weights` (target x source) or null, `links`
- *     between the part's units, and `first`, the index of each side's first unit in the whole text
+ * Reads what is to be drawn into parts, one for each sentence: `source` and `target` `{units, text}`, `weights`
+ * (target x source) or null, `links` between the part's units, `first`, the index of each side's first unit in the whole text.
  */
 export function readParts({ source, hypothesis }, { granularity, mechanism }) {
   const sentences = hypothesis.sentences?.length

@@ -7,8 +7,13 @@ export function clamp(index, length) {
   return Math.max(0, Math.min(length - 1, index));
 }
 
-export function indices(part, side) {
-  return Object.fromEntries(part[side].units.map((_, index) => [index + part.first[side], true]));
+/** Whether a part has the unit of that index in the whole text. */
+export function holds(part, side, index) {
+  return part[side].units[index - part.first[side]] !== undefined;
+}
+
+export function linksAt(part, place) {
+  return part.links.filter((link) => Object.keys(place).every((side) => link[side] === place[side]));
 }
 
 export function focusUnit(text, side, index) {
@@ -37,16 +42,10 @@ export function matrixBox(drawing, index) {
   return box;
 }
 
-export function nameUnits({ part, text }) {
-  for (const side of ["source", "target"]) {
-    const other = OTHER[side];
-    part[side].units.forEach((unit, index) => {
-      const own = part.links.filter((link) => link[side] === index);
-      const partners = own.map((link) => part[other].units[link[other]].text);
-      const name = `${unit.text}, aligned with ${partners.join(", ") || "nothing"}`;
-      text.querySelector(`.unit[data-${side}="${index}"]`).setAttribute("aria-label", name);
-    });
-  }
+/** What screen readers say of a unit. */
+export function nameOf(part, side, index) {
+  const partners = linksAt(part, { [side]: index }).map((link) => part[OTHER[side]].units[link[OTHER[side]]].text);
+  return `${part[side].units[index].text}, aligned with ${partners.join(", ") || "nothing"}`;
 }
 
 /** What a place says, in words and figures. */

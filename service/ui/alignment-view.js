@@ -2,7 +2,7 @@
 // README documents its property, attributes (`selectable` only changes the pointer), events, methods and colours.
 
 import { pickHypothesis, readParts } from "./alignment-data.js";
-import { clamp, focusUnit, formBox, indices, matrixBox, nameUnits, OTHER, readout } from "./alignment-parts.js";
+import { clamp, focusUnit, formBox, holds, linksAt, matrixBox, OTHER, readout } from "./alignment-parts.js";
 import { alignmentStyle } from "./alignment-style.js";
 import { utf16Offsets } from "./code-points.js";
 import { drawMarks, drawMatrix, drawText, makeTable, stick } from "./drawing.js";
@@ -72,14 +72,14 @@ export class AlignmentView extends HTMLElement {
 
   /** Lights a word or token of the whole text and what it is aligned with; nothing without an argument. */
   highlight(side = null, index = -1) {
-    const drawn = this.#parts.find(({ part }) => side && index in indices(part, side));
+    const drawn = this.#parts.find(({ part }) => side && holds(part, side, index));
     if (drawn) this.#light(drawn, { [side]: index - drawn.part.first[side] });
     else this.#unlight();
   }
 
   /** Moves the focus to a word or token of the whole text. */
   focusUnit(side, index) {
-    const drawn = this.#parts.find(({ part }) => index in indices(part, side));
+    const drawn = this.#parts.find(({ part }) => holds(part, side, index));
     if (drawn) focusUnit(drawn.text, side, index - drawn.part.first[side]);
   }
 
@@ -129,7 +129,6 @@ export class AlignmentView extends HTMLElement {
       drawn.text = drawText(part, family);
       drawn.text.querySelector(".unit")?.setAttribute("tabindex", "0");
       drawn.boxes.push(formBox(drawn.text, index));
-      nameUnits(drawn);
     }
     if (form !== "text" && part.weights?.length) {
       const { drawing, layout } = drawMatrix(part, family);
@@ -188,7 +187,7 @@ export class AlignmentView extends HTMLElement {
   #light(drawn, place) {
     this.#unlight();
     const { part, text, matrix, layout } = drawn;
-    const pairs = part.links.filter((link) => Object.keys(place).every((side) => link[side] === place[side]));
+    const pairs = linksAt(part, place);
     const lit = (selector) => {
       for (const drawing of [text, matrix]) drawing?.querySelectorAll(selector).forEach((e) => e.classList.add("lit"));
     };
@@ -211,11 +210,10 @@ export class AlignmentView extends HTMLElement {
 
   #select(drawn, place) {
     for (const old of this.#box.querySelectorAll(".selected")) old.classList.remove("selected");
-    const pairs = drawn.part.links.filter((link) => Object.keys(place).every((side) => link[side] === place[side]));
     for (const [side, index] of Object.entries(place)) {
       drawn.text?.querySelector(`.unit[data-${side}="${index}"]`)?.classList.add("selected");
     }
-    this.#tell("alignment-select", drawn.part, place, pairs);
+    this.#tell("alignment-select", drawn.part, place, linksAt(drawn.part, place));
   }
 
   /** Sends an event; indices and ranges in its `detail` are those of the whole text. */

@@ -30,12 +30,7 @@ async function send(path, body, signal) {
   throw new Problem(problem.detail ?? `The service answered with status ${answer.status}.`, retryAfter || null);
 }
 
-/**
- * Asks for JSON.
- * @param {string} path
- * @param {object | null} body null for GET
- * @param {AbortSignal} [signal]
- */
+/** Asks for JSON, with a body by POST. */
 export async function ask(path, body = null, signal = undefined) {
   const answer = await send(path, body, signal);
   try {
@@ -45,12 +40,7 @@ export async function ask(path, body = null, signal = undefined) {
   }
 }
 
-/**
- * Translates and passes on what comes, as it comes.
- * @param {object} body of `POST /translate/stream`
- * @param {Record<string, (data: object) => void>} receivers by event; what nobody receives is not even read as JSON
- * @param {AbortSignal} signal
- */
+/** Translates, and calls `receivers` by event with its data; what nobody receives is not even read as JSON. */
 export async function streamTranslation(body, receivers, signal) {
   const answer = await send("translate/stream", body, signal);
   let [complete, begun] = [false, performance.now()];

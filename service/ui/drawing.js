@@ -1,5 +1,6 @@
 // Draws the two forms as SVG, by the layouts of geometry.js. Text reaches the document through textContent only.
 
+import { nameOf } from "./alignment-parts.js";
 import { graphemes } from "./code-points.js";
 import { heatOpacity, isRightToLeft, layOutMatrix, layOutText, MATRIX_FORM } from "./geometry.js";
 
@@ -53,7 +54,11 @@ export function drawText(part, family) {
   }
   for (const name of ["source", "target"]) {
     const line = svg("g", { class: `line ${name}` });
-    part[name].units.forEach((unit, index) => line.append(drawUnit(unit, layout[name][index], name, index)));
+    part[name].units.forEach((unit, index) => {
+      const drawn = drawUnit(unit, layout[name][index], name, index);
+      drawn.setAttribute("aria-label", nameOf(part, name, index));
+      line.append(drawn);
+    });
     drawing.append(line);
   }
   return drawing;

@@ -1,10 +1,6 @@
 // Makes elements. Text reaches the document as text, never as HTML.
 
-/**
- * @param {string} name
- * @param {object} properties set on the element; `dataset` and `attributes` are objects of their own
- * @param {...(Node | string)} children
- */
+/** `properties` are set on the element; `dataset` and `attributes` are objects of their own. */
 export function make(name, { dataset = {}, attributes = {}, ...properties } = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   Object.assign(made.dataset, dataset);

@@ -114,10 +114,14 @@ function typed() {
   const field = (id) => (byId(id).validity.valid ? byId(id).valueAsNumber : state[id]) || state[id];
   const lp = byId("lp").validity.valid && byId("lp").value !== "" ? byId("lp").valueAsNumber : state.lp;
   const asked = { text: byId("text").value, model: byId("model").value, beam: field("beam"), n: field("n"), lp };
-  history.replaceState({ depth: 0 }, "");
-  remember({ ...state, ...asked, picked: {}, changed: {} });
+  state = { ...state, ...asked, picked: {}, changed: {} };
+  byId("undo").disabled = true;
   phase("waiting", "…");
-  pause = setTimeout(translate, TYPING_PAUSE_MS);
+  pause = setTimeout(() => {
+    history.replaceState({ depth: 0 }, ""); // browsers limit how often
+    remember(state);
+    translate();
+  }, TYPING_PAUSE_MS);
 }
 
 function looked() {

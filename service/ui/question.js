@@ -7,12 +7,8 @@ const END = "</s>";
 const ENDING = "end here";
 
 /**
- * Lists the alternatives at the tokens of a target word or token.
- * @param {object} hypothesis of the API's answer
- * @param {{index: number, start: number, end: number}} unit as the event `alignment-select` has it
- * @param {"words" | "tokens"} granularity
- * @returns {{token: object, alternatives: {text: string, probability: number, change: object}[]}[]} `change` is what
- *     the choice asks for: `{prefix}` to go on from, or `{target}` where the translation is to end
+ * Lists the alternatives at the tokens of a unit (see `alignment-select`); `change` is what a choice asks for:
+ * `{prefix}` to go on from, or `{target}` where the translation is to end.
  */
 export function alternativesAt(hypothesis, unit, granularity) {
   const inside = ({ start, end, special }) => !special && start >= unit.start && end <= unit.end;
@@ -34,12 +30,6 @@ function describe({ text, special, log_prob: logProb }, before) {
   return prefix ? { text, probability, change: { prefix } } : null;
 }
 
-/**
- * Makes the panel that offers them.
- * @param {ReturnType<typeof alternativesAt>} places
- * @param {(change: object) => void} choose
- * @param {() => void} close
- */
 export function questionPanel(places, choose, close) {
   const panel = make("div", { className: "question", attributes: { role: "group", "aria-label": "Alternatives" } });
   for (const { token, alternatives } of places) {

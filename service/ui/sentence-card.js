@@ -8,6 +8,7 @@ export class SentenceCard {
   #title;
   #note = make("span", { className: "muted" });
   #list = make("ol", { className: "hypotheses", hidden: true });
+  #warnings = make("p", { className: "muted warnings", hidden: true });
   #question = make("div", {});
   #tools = make("p", { className: "tools", hidden: true });
   #problem = make("p", { className: "error", hidden: true, attributes: { role: "alert" } });
@@ -25,7 +26,7 @@ export class SentenceCard {
     this.#title = make("h2", { textContent: title, tabIndex: -1 });
     this.#tools.append(button("Edit this translation", () => this.#edit(), { className: "quiet" }));
     const head = make("div", { className: "head" }, this.#title, this.#note);
-    const parts = [head, this.#list, this.#problem, this.view, this.#question, this.#tools];
+    const parts = [head, this.#list, this.#problem, this.view, this.#warnings, this.#question, this.#tools];
     this.element = make("article", { className: "sentence", attributes: { "aria-busy": "true" } }, ...parts);
     this.view.addEventListener("alignment-select", (event) => this.#ask(event.detail));
   }
@@ -44,7 +45,7 @@ export class SentenceCard {
   wait() {
     this.#shown = null;
     this.#question.replaceChildren();
-    this.#problem.hidden = this.#tools.hidden = true;
+    this.#problem.hidden = this.#tools.hidden = this.#warnings.hidden = true;
     this.element.setAttribute("aria-busy", "true");
   }
 
@@ -59,6 +60,9 @@ export class SentenceCard {
     this.#list.replaceChildren(...hypotheses.map((each, at) => this.#entry(each, at, at === index)));
     this.#list.hidden = false;
     this.#tools.hidden = false;
+    const warnings = (this.#shown.hypothesis.diagnostics ?? []).map(describeFinding);
+    this.#warnings.textContent = `Signs of trouble, often mistaken: ${warnings.join("; ")}.`;
+    this.#warnings.hidden = warnings.length === 0;
     this.#note.textContent = describeChange(change, this.#shown.hypothesis);
     this.element.setAttribute("aria-busy", "false");
   }
@@ -115,6 +119,13 @@ export class SentenceCard {
     this.#question.replaceChildren(form);
     text.focus();
   }
+}
+
+function describeFinding({ heuristic, source, target }) {
+  const words = (side) => side.map(({ text }) => `“${text}”`).join(" ");
+  if (heuristic === "unattended_source_word") return `${words(source)} may be left out`;
+  if (heuristic === "repeated_target_word") return `${words(target)} may be repeated`;
+  return `the links of ${words(target)} mean little`;
 }
 
 function describeChange(change, hypothesis) {

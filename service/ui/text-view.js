@@ -16,6 +16,7 @@ function bodyOf(state, text) {
     num_hypotheses: Math.min(state.n, state.beam),
     length_penalty: state.lp,
     num_alternatives: NUM_ALTERNATIVES,
+    diagnostics: true,
   };
 }
 
@@ -111,7 +112,8 @@ export class TextView {
       const body = { ...bodyOf(state, text), target_prefix: change.prefix };
       return (await ask("translate", body, signal)).translations[0];
     }
-    const body = { source: text, target: change.target, model: state.model, length_penalty: state.lp };
+    const { model, lp: length_penalty } = state;
+    const body = { source: text, target: change.target, model, length_penalty, diagnostics: true };
     const [{ source, target }] = (await ask("align", body, signal)).pairs;
     return { source, hypotheses: [target] };
   }

@@ -104,6 +104,21 @@ def test_what_is_edited_is_aligned(visit: Visit, ask: Ask) -> None:
         assert "this text was given" in page.locator(".question").inner_text()
 
 
+def test_signs_of_trouble_are_told(visit: Visit, ask: Ask) -> None:
+    body = {"source": "I like green tea.", "target": "J'aime le thé thé.", "diagnostics": True}
+    [pair] = ask("align", body)["pairs"]
+    found = [finding["heuristic"] for finding in pair["target"]["diagnostics"]]
+    assert found  # the README's example
+    with visit(f"#text={quote(body['source'])}&target.0={quote(body['target'])}") as page:
+        told = page.locator(".warnings").inner_text()
+        assert told.startswith("Signs of trouble")
+        assert told.count("may be left out") == found.count("unattended_source_word")
+        assert told.count("may be repeated") == found.count("repeated_target_word")
+        page.locator("#text").fill("Where is the station?")  # where there are none
+        wait_for(page)
+        assert page.locator(".warnings").is_hidden()
+
+
 def test_a_link_shows_the_same_view(visit: Visit) -> None:
     several = "I don't know. Where is the station?"
     address = f"#text={quote(several)}&beam=3&n=2&lp=0.5&unit=tokens&form=matrix&shade=1&pick.0=1&prefix.1=La+gare"

@@ -31,7 +31,7 @@ def copied(page: Page, kind: str) -> str:
 
 
 def test_text_for_the_clipboard_says_what_the_api_says(visit: Visit, ask: Ask) -> None:
-    options = {"beam_size": 4, "num_hypotheses": 3, "num_alternatives": 6}
+    options = {"beam_size": 4, "num_hypotheses": 3, "num_alternatives": 6, "diagnostics": True}
     sentences = [
         ask("translate", {"text": text, **options})["translations"][0] for text in ('He said "no", 😀.', "Thank you.")
     ]
