@@ -188,13 +188,7 @@ class SettledTokens:
 
 @dataclass(frozen=True, slots=True)
 class AlignmentRule:
-    """How a model's attention becomes links; `service.alignment` says what each value does.
-
-    Attributes:
-        threshold: least weight of a link between words.
-        relative_threshold: least weight of a link as a share of the target word's greatest weight; 1 leaves that one
-            alone (and its equals).
-    """
+    """How a model's attention becomes links; `service.alignment.hard_links` says what each value does."""
 
     threshold: float = 0.1
     relative_threshold: float = 1.0
