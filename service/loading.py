@@ -53,7 +53,7 @@ def load_models(
 
     Args:
         settings: where bundles are and how they are to run.
-        backend: runs every model instead of its own graphs.
+        backend: runs every model instead of its own graphs; calls from several threads must be safe.
         limits: the engines' budgets, if not those of the settings.
 
     Raises:
@@ -61,18 +61,25 @@ def load_models(
     """
     models: list[LoadedModel] = []
     engines: dict[str, Engine] = {}
-    threads = settings.threads or usable_cpus()
-    per_batch = min(settings.threads_per_batch, threads)
-    options = BackendOptions(settings.provider, settings.precision, per_batch)
+    options = BackendOptions(settings.provider, settings.precision, intra_op_threads=1)
     for path in find_bundles(settings):
         bundle = read_bundle(path)
         chosen = backend or load_backend(bundle, options)
+        engine_limits = limits or settings.engine_limits
         on_gpu = getattr(chosen, "provider", "cpu") == "cuda"  # which does one thing at a time
-        workers = 1 if on_gpu else threads // per_batch
-        engine = Engine(chosen, bundle.manifest.special_ids, limits or settings.engine_limits, workers)
+        workers = 1 if on_gpu else _count_workers(settings, engine_limits, bundle.manifest.max_source_tokens)
+        engine = Engine(chosen, bundle.manifest.special_ids, engine_limits, workers)
         models.append(_loaded_model(bundle, engine, chosen, settings))
         engines[bundle.manifest.name] = engine
     return ServedModels(ModelRegistry(models), engines)
+
+
+def _count_workers(settings: Settings, limits: EngineLimits, max_source_tokens: int) -> int:
+    """A worker for each thread, but not so many that their parts of the budgets do not hold the largest sentence."""
+    rows = max(settings.max_beam_size, settings.max_num_hypotheses)
+    tokens = rows * max_source_tokens
+    fitting = min(limits.max_live_rows // rows, limits.max_padded_memory_tokens // tokens)
+    return max(1, min(settings.threads or usable_cpus(), fitting))
 
 
 def _loaded_model(bundle: Bundle, engine: Engine, backend: Seq2SeqBackend, settings: Settings) -> LoadedModel:

@@ -33,7 +33,8 @@ def create_app(settings: Settings | None = None, backend: Seq2SeqBackend | None 
 
     Args:
         settings: the configuration; None reads the environment.
-        backend: runs every model instead of its own graphs, for tests and embedding.
+        backend: runs every model instead of its own graphs, for tests and embedding; calls from several threads must be
+            safe.
 
     Raises:
         ConfigurationError: the environment holds a wrong setting.

@@ -40,10 +40,9 @@ class Settings(BaseSettings):
         None, description="precision variant of the models; by default what suits the provider"
     )
     threads: int | None = Field(
-        None, ge=1, description="threads per model; by default as many as the cores this process may use"
-    )
-    threads_per_batch: int = Field(
-        1, ge=1, description="how many of them share one batch; as many batches are decoded at the same time as fit"
+        None,
+        ge=1,
+        description="batches that a model decodes at the same time; by default one for each usable core",
     )
     models_dir: DirectoryPath | None = Field(None, description="directory of further model bundles")
     built_in_models: bool = Field(True, description="serve the models that come with the package")

@@ -47,6 +47,7 @@ class JobQueue:
         self._limits = limits.part(workers)
         self._rows_waiting = 0
         self._rows_running = [0] * workers  # as each worker last said, with what it took then
+        self._full = [False] * workers  # whether there was something then that did not fit
         self._turns: deque[deque[Ticket]] = deque()  # what each request has waiting, the next in turn first
         self._length = 0
         self._overtakes = 0  # of the sentence that is next in turn and does not fit
@@ -109,10 +110,12 @@ class JobQueue:
             As many as fit, or none; none after waiting says that the queue is closed and has run dry.
         """
         if not wait and not self._length:
-            self._rows_running[worker] = load.rows
+            self._rows_running[worker], self._full[worker] = load.rows, False
             return []
         with self._changed:
             self._rows_running[worker] = load.rows
+            if wait:
+                self._withdrawn[worker].clear()  # an empty batch has nothing to drop
             while wait and not self._length and not self._closed:
                 self._changed.wait()
             return self._admit(load, worker)
@@ -134,9 +137,10 @@ class JobQueue:
     def _admit(self, load: Load, worker: int) -> list[Ticket]:
         """Takes turns until the batch is full, the worker has its share, or enough has started at a time."""
         free = self._limits.max_live_rows - load.rows
-        share = (self._rows_waiting + sum(self._rows_running)) / len(self._rows_running)
-        if load.rows and free < self._limits.max_live_rows * ROOM_TO_START:
+        self._full[worker] = bool(load.rows) and free < self._limits.max_live_rows * ROOM_TO_START
+        if self._full[worker]:
             return []
+        share = self._share_of(worker)
         admitted: list[Ticket] = []
         passed: list[deque[Ticket]] = []  # turns whose sentence does not fit
         tokens = 0
@@ -154,8 +158,13 @@ class JobQueue:
             if passed and self._overtakes >= MAX_OVERTAKES:
                 break
         self._turns.extendleft(reversed(passed))
-        self._rows_running[worker] = load.rows
+        self._rows_running[worker], self._full[worker] = load.rows, bool(passed)
         return admitted
+
+    def _share_of(self, worker: int) -> float:
+        """How many rows a worker should run: as many as each of those that can take something on."""
+        running = [rows for other, rows in enumerate(self._rows_running) if other == worker or not self._full[other]]
+        return (self._rows_waiting + sum(running)) / len(running)
 
     def _start(self, turn: deque[Ticket]) -> Ticket:
         """The first ticket of a request, whose next turn comes after those of all others."""

@@ -86,6 +86,7 @@ class Worker:
             logger.critical("the decoding thread has ended")
             self._queue.close()
             self._give_up([*self._tickets(), *self._queue.take_all()], error)
+            self._note_rows()
 
     def _take_turn(self) -> bool:
         """Lets sentences leave and join, and advances all by a token; False when there will be no more."""
@@ -119,7 +120,10 @@ class Worker:
 
     def _join(self, tickets: Sequence[Ticket]) -> None:
         """Encodes sentences, those of like length together, and adds them to the batch; in halves if that fails."""
-        for together in group_by_length([ticket for ticket in tickets if ticket.is_open]):
+        for group in group_by_length(tickets):
+            together = [ticket for ticket in group if ticket.is_open]  # one before may have ended their request
+            if not together:
+                continue
             try:
                 self._main.admit(together)
             except Exception as error:  # whatever a model raises must reach its callers and stop nothing else

@@ -153,6 +153,16 @@ def test_a_worker_takes_its_share_of_the_rows_and_leaves_the_rest(queue: JobQueu
     assert len(queue.take(load_of(first), False, 0)) == 1
 
 
+def test_a_worker_with_room_takes_what_does_not_fit_the_other(queue: JobQueue) -> None:
+    """The share is the mean of those only that can take something on: here 6 rows, and not 4."""
+    put(queue, 1)
+    other = [*queue.take(Load(), True, 1)]
+    put(queue, *[1] * 5)
+    assert queue.take(Load(1, 490), False, 1) == []  # its batch is so wide that another row does not fit
+    assert len(queue.take(Load(), True, 0)) == 5
+    assert len(other) == 1
+
+
 def test_the_budgets_are_divided(queue: JobQueue) -> None:
     put(queue, *[1] * 40)
     assert len(queue.take(Load(), True, 0)) == 8
