@@ -119,36 +119,40 @@ def _add_evaluate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.add_argument("--precision", metavar="NAME", help="of the bundle (default: int8 if it has that)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
     parser.add_argument("--record", action="store_true", help="write the figures into the bundle's manifest and card")
-    translation = parser.add_argument_group("translation")
-    translation.add_argument("--test", type=Path, metavar="FILE", help="TSV: source<TAB>reference")
-    translation.add_argument("--beam-size", type=int, default=4, metavar="N", help="default 4")
-    translation.add_argument("--length-penalty", type=float, default=1.0, metavar="X", help="default 1.0")
-    translation.add_argument(
-        "--translations", type=Path, metavar="FILE", help="also write the translations, one a line"
-    )
-    translation.add_argument(
+    _add_translation(parser.add_argument_group("translation"))
+    _add_alignment(parser.add_argument_group("alignment"))
+    parser.set_defaults(command="model_export.evaluation_command:run_evaluation")
+
+
+def _add_translation(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--test", type=Path, metavar="FILE", help="TSV: source<TAB>reference")
+    group.add_argument("--beam-size", type=int, default=4, metavar="N", help="default 4")
+    group.add_argument("--length-penalty", type=float, default=1.0, metavar="X", help="default 1.0")
+    group.add_argument("--translations", type=Path, metavar="FILE", help="also write the translations, one a line")
+    group.add_argument(
         "--preferred-source-tokens",
         type=int,
         metavar="N",
         help="part sentences of more subwords (default: as the bundle says); with --record the bundle keeps it",
     )
-    alignment = parser.add_argument_group("alignment")
-    alignment.add_argument(
+
+
+def _add_alignment(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
         "--gold", type=Path, metavar="FILE", help="TSV with columns id, part, tags, two texts, links; or NAME.gold"
     )
-    alignment.add_argument("--part", metavar="NAME", help="only this part of the gold file")
-    alignment.add_argument(
+    group.add_argument("--part", metavar="NAME", help="only this part of the gold file")
+    group.add_argument(
         "--tune-threshold",
         action="store_true",
         help="first look for the link rule with the lowest error rate on --part; with --record the bundle keeps it",
     )
-    alignment.add_argument(
+    group.add_argument(
         "--reverse-bundle", type=Path, metavar="DIR", help="a bundle of the other direction: symmetrises links too"
     )
-    alignment.add_argument(
+    group.add_argument(
         "--diagnostics", action="store_true", help="also delete and double words of --gold, and judge what is found"
     )
-    parser.set_defaults(command="model_export.evaluation_command:run_evaluation")
 
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -98,6 +98,7 @@ def test_cancelling_frees_the_rows_of_every_worker() -> None:
         backend.allow(4)  # a step each, and one more each at most
         while engine.work_done.live_rows:
             await asyncio.sleep(0.001)
+        assert engine.work_done.sentences == 0
         backend.allow()
         await engine.stop(PATIENCE_S)
 
