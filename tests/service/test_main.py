@@ -18,8 +18,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from service.discovery import find_bundles
 from service.errors import BundleError, ConfigurationError
-from service.loading import find_bundles, load_models
+from service.loading import load_models
 from tests.service.api_client import running_app, tiny_settings
 from tests.service.tiny_bundle import make_manifest, write_bundle, write_manifest
 
