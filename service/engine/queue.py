@@ -126,9 +126,9 @@ class JobQueue:
                 self._withdrawn[worker].clear()  # an empty batch has nothing to drop
                 self._note_decoding(worker, False)
                 self._wait_for_work()
+            self._note_decoding(worker, True)
             admitted = self._admit(load, worker)
-            if admitted:
-                self._note_decoding(worker, True)
+            self._note_decoding(worker, bool(load.rows or admitted))
             return admitted
 
     def take_all(self) -> list[Ticket]:
