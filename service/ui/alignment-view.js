@@ -90,7 +90,6 @@ export class AlignmentView extends HTMLElement {
   /** The drawings that are seen, with nothing lit. */
   get drawings() {
     this.#unlight();
-    for (const { matrix } of this.#parts) if (matrix) stick(matrix);
     return [...this.#box.querySelectorAll("svg")];
   }
 

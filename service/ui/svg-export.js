@@ -1,10 +1,11 @@
 // A drawing as a document of its own: styles that came from outside are written into it.
 
-import { svg } from "./drawing.js";
+import { stick, svg } from "./drawing.js";
 
 const WRITTEN = ["fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "font-weight"];
 const LEFT_OUT = ["class", "role", "tabindex", "aria-label", "aria-hidden"];
 const UNSEEN = ".backdrop, .box:not(.selected)"; // while nothing is lit
+const NOT_IN_XML = /[^\t\n\r -\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu;
 const GAP = 12; // between drawings that stand below each other
 
 /** Puts drawings, which must stand in a page so that their colours are known, below each other; null if none. */
@@ -22,11 +23,12 @@ export function exportedSvg(drawings) {
   const fill = getComputedStyle(drawings[0].parentElement).backgroundColor;
   const background = svg("rect", { width, height, fill });
   const whole = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}` }, background, ...copies);
-  return new XMLSerializer().serializeToString(whole);
+  return new XMLSerializer().serializeToString(whole).replace(NOT_IN_XML, "\uFFFD");
 }
 
 function withStyles(drawing) {
   const copy = drawing.cloneNode(true);
+  stick(copy); // as if nothing were scrolled
   const copies = [copy, ...copy.querySelectorAll("*")];
   const gone = [];
   [drawing, ...drawing.querySelectorAll("*")].forEach((element, index) => {
