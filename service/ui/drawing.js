@@ -35,12 +35,12 @@ function writing(text, width, attributes) {
 }
 
 function root(layout, kind, family, label) {
-  const { width, height } = layout;
+  const [width, height] = [layout.width, layout.height].map(Math.ceil);
   return svg("svg", {
     class: kind,
-    width: Math.ceil(width),
-    height: Math.ceil(height),
-    viewBox: `0 0 ${Math.ceil(width)} ${Math.ceil(height)}`,
+    width,
+    height,
+    viewBox: `0 0 ${width} ${height}`,
     "font-family": family,
     "font-size": FONT_SIZE[kind],
     ...label,

@@ -179,8 +179,8 @@ async function takeAway({ dataset }) {
       return;
     }
     const drawing = exportedSvg(cards.flatMap((card) => card.view.drawings));
-    const svg = () => new Blob([drawing], { type: "image/svg+xml" });
-    download(`alignment.${dataset.download}`, dataset.download === "svg" ? svg() : await toPng(drawing));
+    const file = dataset.download === "svg" ? new Blob([drawing], { type: "image/svg+xml" }) : await toPng(drawing);
+    download(`alignment.${dataset.download}`, file);
   } catch (error) {
     byId("status").textContent = `That did not work: ${error.message}`;
   }
