@@ -190,7 +190,7 @@ def test_right_to_left_scripts_run_from_the_right(visit: Visit) -> None:
         assert len(xs) > 5
         assert xs == sorted(xs, reverse=True)
         frame = page.locator(".form").first.bounding_box()
-        first = page.locator(".unit[data-source='0']").bounding_box()
+        first = page.locator(".unit[data-source='0']").first.bounding_box()
         assert first
         assert frame
         assert 0 < frame["x"] + frame["width"] - first["x"] - first["width"] < 60  # in sight
