@@ -49,7 +49,7 @@ svg text { fill: var(--_text); }
 .frame { fill: none; stroke: var(--_accent); stroke-width: 2.5; }
 .readout { min-height: 1.5em; margin: 0.4rem 0 0; color: var(--_muted); font-size: 0.9rem; text-align: center; overflow-wrap: anywhere; }
 .readout b { color: var(--_text); font-weight: 600; }
-.heard { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; contain: strict; top: 0; left: 0; }
+.heard { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); contain: strict; inset: 0; }
 @media print {
   :host { color-scheme: light; }
   .form { overflow: visible; max-height: none; }

@@ -1,5 +1,5 @@
-// Where everything in a drawing stands: numbers from numbers, nothing of the browser. Lengths are CSS pixels, x grows
-// to the right and y downwards. Whoever measures text differently gets another drawing by the same rules.
+// Where everything in a drawing stands: numbers from numbers. Lengths are CSS pixels, x grows to the right and y
+// downwards. `service/plot` follows the same rules without a browser, with estimates of how wide texts are.
 
 export const TEXT_FORM = {
   margin: 10, // around the drawing

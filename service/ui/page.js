@@ -142,17 +142,13 @@ function dress({ view: element }) {
   element.toggleAttribute("confidence", state.shade);
 }
 
-function fillForm() {
-  for (const id of ASKED) byId(id).value = state[id];
-  for (const [id, name] of Object.entries(VIEW)) byId(id).value = state[name];
-  byId("shade").checked = state.shade;
-}
-
 async function arrive() {
   state = readAddress(location.hash);
   state.model ||= models[0]?.name ?? "";
   listMechanisms();
-  fillForm();
+  for (const id of ASKED) byId(id).value = state[id];
+  for (const [id, name] of Object.entries(VIEW)) byId(id).value = state[name];
+  byId("shade").checked = state.shade;
   remember(state);
   view.cards.forEach(dress);
   await settle();
@@ -179,6 +175,7 @@ async function takeAway({ dataset }) {
       return;
     }
     const drawing = exportedSvg(cards.flatMap((card) => card.view.drawings));
+    if (!drawing) throw new Error("nothing is drawn.");
     const file = dataset.download === "svg" ? new Blob([drawing], { type: "image/svg+xml" }) : await toPng(drawing);
     download(`alignment.${dataset.download}`, file);
   } catch (error) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -53,6 +54,17 @@ def test_each_hypothesis_mechanism_and_unit_has_its_own_matrix(visit: Visit, ask
         assert view(page, "view.parts[0].weights") == second["alignment"]["tokens"]
         page.locator("#mech").select_option("bahdanau")
         assert view(page, "view.parts[0].weights") == second["other_alignments"][0]["tokens"]
+
+
+def test_doubtful_words_are_underlined_by_their_probability(visit: Visit, ask: Ask) -> None:
+    [expected] = ask("translate", {"text": TEXT, **OPTIONS})["translations"]
+    tokens = expected["hypotheses"][0]["tokens"]
+    with visit(f"#text={quote(TEXT)}&unit=tokens") as page:
+        assert page.locator(".doubt").first.is_hidden()
+        page.locator("#shade").check()
+        assert page.locator(".doubt").first.is_visible()
+        shades = view(page, "[...view.shadowRoot.querySelectorAll('.doubt')].map(e => +e.getAttribute('fill-opacity'))")
+    assert shades == pytest.approx([1 - math.exp(token["log_prob"]) for token in tokens], abs=0.0051)
 
 
 def test_pointing_at_a_word_lights_what_it_is_aligned_with(visit: Visit, ask: Ask) -> None:
