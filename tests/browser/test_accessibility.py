@@ -10,7 +10,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import wait_for
+from tests.browser.conftest import type_text, wait_for
 
 Visit = Callable[..., AbstractContextManager[Page]]
 
@@ -43,3 +43,5 @@ def test_nothing_keeps_people_out(visit: Visit, scheme: str) -> None:
         wait_for(page)
         page.get_by_role("button", name="Edit this translation").first.click()
         assert findings(page) == [], "editing another hypothesis"
+        type_text(page, " ", "nothing")
+        assert findings(page) == [], "nothing to show"
