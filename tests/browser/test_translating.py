@@ -147,14 +147,14 @@ def test_rows_and_sentences_are_seen_as_they_come(browser: Browser, address: str
     requestAnimationFrame(look);"""
     with watched_page(browser, address) as page:
         page.add_init_script(slow)
-        page.goto(f"{address}/#beam=1&text={quote('I like green tea. Where is the station?')}")
+        page.goto(f"{address}/#beam=1&text={quote('Thank you. I would like a cup of green tea, please.')}")
         wait_for(page)
         seen = [each for each in page.evaluate("window.seen") if len(each["rows"]) == 2]
-    for index in (0, 1):
+    for index, least in ((0, 2), (1, 4)):
         rows = [each["rows"][index] for each in seen]
         assert rows == sorted(rows)
-        assert len(set(rows)) > 3  # not all at once
-    assert [True, False] in [each["done"] for each in seen]  # the first sentence does not wait for the second
+        assert len(set(rows)) >= least  # not all at once
+    assert any(each["done"] == [True, False] for each in seen)  # the short sentence does not wait for the long one
 
 
 def test_a_newer_text_replaces_an_older_one(visit: Visit) -> None:
