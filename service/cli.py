@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final, get_args
 
-from service.align_command import add_align, align_renderer, aligning
+from service.align_command import add_align, align_renderer, aligning, check_align
 from service.alignment import AlignmentDetail
 from service.cli_options import (
     MODEL_SETTINGS,
@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "translate":
         _check_translate(parser, options)
+    if options.command == "align":
+        check_align(parser, options)
     if options.command in ("translate", "align") and options.diagnostics and not options.jsonl:
         parser.error("--diagnostics needs --jsonl")
     try:
