@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import uvicorn
@@ -109,9 +111,6 @@ async def _serve(settings: Settings, listener: socket.socket, link: ProcessLink 
         if link:
             await link.wait_for_others()
             watching = asyncio.ensure_future(_end_when_broken(app.state.service))
-        # uvicorn repeats the signal that ended it for whoever handled it before; the engines must be drained first.
-        for ending in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(ending, signal.SIG_IGN)
         await _Server(config, link).serve(sockets=[listener])
         if link:
             watching.cancel()
@@ -139,6 +138,17 @@ class _Server(uvicorn.Server):
             return
         for listener in sockets or ():
             logger.info("serving on %s", Address(listener.family, listener.getsockname()))
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """See uvicorn, which repeats the signal at the end; but the engines must be drained first, in peace."""
+        for ending in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(ending, self.handle_exit)
+        try:
+            yield
+        finally:
+            for ending in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(ending, signal.SIG_IGN)
 
     def handle_exit(self, sig: int, frame: object) -> None:
         """See uvicorn."""
