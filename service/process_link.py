@@ -8,20 +8,18 @@ from __future__ import annotations
 import asyncio
 import os
 import pickle
+import select
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Final, TypeAlias
 
-from prometheus_client.core import Metric
-
+from service.metrics_merge import Families, FamiliesByProcess
 from service.processes import Place
 
 OTHERS_ANSWER_WITHIN_S: Final = 1.0
-
-Families: TypeAlias = list[Metric]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +45,41 @@ class Listening:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """A process asks the others for their metrics; the supervisor passes question and answers on."""
+class Question:
+    """A process asks the others for their metrics, and tells its own; the supervisor passes the question on."""
 
     asker: int
     question: int
-    families: Families | None = None
+    families: Families
 
 
-Message: TypeAlias = Ready | Failed | Listen | Listening | Counts
+@dataclass(frozen=True, slots=True)
+class Known:
+    """To a process that asked: what the others last said, and which of them are asked now."""
+
+    question: int
+    families: FamiliesByProcess
+    asked: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """From a process to the one that asked; the supervisor passes it on."""
+
+    asker: int
+    question: int
+    process: int
+    families: Families
+
+
+Message: TypeAlias = Ready | Failed | Listen | Listening | Question | Known | Answer
+
+
+@dataclass(slots=True)
+class _Inquiry:
+    families: dict[int, Families] = field(default_factory=dict)
+    missing: set[int] = field(default_factory=set)
+    complete: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class ProcessLink:
@@ -71,75 +95,87 @@ class ProcessLink:
         self._connection = connection
         self._sending = threading.Lock()
         self._may_listen = asyncio.Event()
-        self._questions: dict[int, list[Families]] = {}
-        self._answered = asyncio.Condition()
+        self._inquiries: dict[int, _Inquiry] = {}
         self._collect: Callable[[], Families] = list
-        self._tasks: set[asyncio.Task[None]] = set()
         self._asked = 0
 
     def open(self, collect: Callable[[], Families]) -> None:
-        """Begins to hear what comes; `collect` gives this process's metrics. Called in the event loop."""
+        """Begins to hear what comes, in the event loop; `collect` gives this process's metrics, in any thread."""
         self._collect = collect
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._hear, args=(loop,), name="supervisor-link", daemon=True).start()
 
     async def wait_for_others(self) -> None:
         """Says that this process is ready, and waits until all are."""
-        await self._send(Ready())
+        self._send(Ready())
         await self._may_listen.wait()
 
-    async def note_listening(self) -> None:
+    def note_listening(self) -> None:
         """Says that this process takes connections."""
-        await self._send(Listening())
+        self._send(Listening())
 
     async def ask_others(self) -> list[Families]:
-        """The metrics of the other processes; of those that do not answer in time there are none."""
+        """The metrics of the other processes: as last known of one that does not answer in time or has ended."""
         self._asked += 1
-        question, answers = self._asked, self._questions.setdefault(self._asked, [])
-        await self._send(Counts(self.place.number, question))
+        question = self._asked
+        inquiry = self._inquiries[question] = _Inquiry()
+        self._send(Question(self.place.number, question, self._collect()))
         try:
-            async with asyncio.timeout(OTHERS_ANSWER_WITHIN_S), self._answered:
-                await self._answered.wait_for(lambda: len(answers) == self.place.processes - 1)
+            async with asyncio.timeout(OTHERS_ANSWER_WITHIN_S):
+                await inquiry.complete.wait()
         except TimeoutError:
-            pass  # one is just being started again
-        del self._questions[question]
-        return answers
+            pass  # what is known will do
+        finally:
+            del self._inquiries[question]
+        return list(inquiry.families.values())
 
     def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Passes on to the event loop what comes; it must always be read at once, or the supervisor would wait."""
+        """Answers questions, however busy the event loop is, and passes the rest on to it."""
         try:
             while True:
                 message: Message = self._connection.recv()
-                loop.call_soon_threadsafe(self._start_handling, message)
+                if isinstance(message, Question):
+                    self._send(Answer(message.asker, message.question, self.place.number, self._collect()))
+                else:
+                    loop.call_soon_threadsafe(self._take, message)
         except (EOFError, OSError, pickle.UnpicklingError):
             os.kill(os.getpid(), signal.SIGTERM)
         except RuntimeError:
             pass  # the event loop has ended, and the process is about to
 
-    def _start_handling(self, message: Message) -> None:
-        task = asyncio.ensure_future(self._handle(message))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _handle(self, message: Message) -> None:
+    def _take(self, message: Message) -> None:
         match message:
             case Listen():
                 self._may_listen.set()
-            case Counts(families=None):
-                await self._send(replace(message, families=self._collect()))
-            case Counts(question=question, families=families) if families is not None:
-                async with self._answered:
-                    self._questions.get(question, []).append(families)
-                    self._answered.notify_all()
+            case Known(question, families, asked) if question in self._inquiries:
+                inquiry = self._inquiries[question]
+                inquiry.families.update(families)
+                inquiry.missing.update(asked)
+                self._look_whether_complete(inquiry)
+            case Answer(question=question, process=process, families=families) if question in self._inquiries:
+                inquiry = self._inquiries[question]
+                inquiry.families[process] = families
+                inquiry.missing.discard(process)
+                self._look_whether_complete(inquiry)
 
-    async def _send(self, message: Message) -> None:
-        await asyncio.to_thread(send, self._connection, message, self._sending)
+    def _look_whether_complete(self, inquiry: _Inquiry) -> None:
+        if not inquiry.missing:
+            inquiry.complete.set()
+
+    def _send(self, message: Message) -> None:
+        with self._sending:
+            send(self._connection, message)
 
 
-def send(connection: Connection, message: Message, lock: threading.Lock | None = None) -> None:
-    """Sends a message; nothing happens if nobody is there any more."""
+def send(connection: Connection, message: Message) -> None:
+    """Sends a message; nothing happens if nobody is there any more, or has long read nothing: nobody waits for that.
+
+    A line takes some hundred kilobytes before it is full, which is much more than a message has.
+    """
     try:
-        with lock or threading.Lock():
+        line = select.poll()
+        line.register(connection, select.POLLOUT)
+        if line.poll(0):
             connection.send(message)
     except OSError:
         pass

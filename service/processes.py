@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import metadata
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeAlias
 
 from service.engine.counts import EngineCounts, SharedCount, share_counts
 from service.engine.limits import EngineLimits
@@ -15,6 +16,9 @@ from service.threads import usable_cpus
 MOST_BY_DEFAULT: Final = 4
 """Each process holds the models for itself: more of them are worth their memory only to those who ask for them."""
 
+ModelCounts: TypeAlias = Mapping[Path, tuple[memoryview, memoryview]]
+"""For each bundle's directory what waits and what is decoded: a number for each process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -23,29 +27,37 @@ class Place:
     Attributes:
         number: counted from 0.
         processes: how many there are.
-        counts: for each model the counts that the processes share, two rows of a number for each process.
+        counts: what the processes share, for all the bundles that were found when the service started: a process that
+            is started later serves no others.
     """
 
     number: int = 0
     processes: int = 1
-    counts: Sequence[tuple[memoryview, memoryview]] = ()
+    counts: ModelCounts = field(default_factory=dict)
 
     def limits(self, limits: EngineLimits) -> EngineLimits:
         """The part of a model's budgets that this process has; the queue's is that of all of them together."""
         return limits.part(self.processes)
 
-    def engine_counts(self, model: int, threads: int) -> EngineCounts:
-        """A model's counts, by its index; those of models that came after the service's start are not shared."""
-        if model >= len(self.counts):
+    def engine_counts(self, bundle: Path, threads: int) -> EngineCounts:
+        """The counts of a model; its own where there is one process only."""
+        if bundle not in self.counts:
             return EngineCounts()
-        waiting, decoding = (SharedCount(row, self.number) for row in self.counts[model])
+        waiting, decoding = (SharedCount(row, self.number) for row in self.counts[bundle])
         return EngineCounts(waiting, decoding, threads)
 
 
-def share_model_counts(models: int, processes: int) -> list[tuple[memoryview, memoryview]]:
+def share_model_counts(bundles: Sequence[Path], processes: int) -> ModelCounts:
     """`Place.counts` for processes that are forked from now on."""
-    rows = share_counts(2 * models, processes)
-    return list(zip(rows[::2], rows[1::2], strict=True))
+    rows = share_counts(2 * len(bundles), processes)
+    return dict(zip(bundles, zip(rows[::2], rows[1::2], strict=True), strict=True))
+
+
+def forget_counts(counts: ModelCounts, process: int) -> None:
+    """Frees what a process held that has ended: until another takes its place, and if none can."""
+    for rows in counts.values():
+        for row in rows:
+            row[process] = 0
 
 
 def count_threads(settings: Settings) -> int:

@@ -134,7 +134,7 @@ class _Server(uvicorn.Server):
         """See uvicorn."""
         await super().startup(sockets)
         if self._link:
-            await self._link.note_listening()
+            self._link.note_listening()
             return
         for listener in sockets or ():
             logger.info("serving on %s", Address(listener.family, listener.getsockname()))

@@ -14,25 +14,28 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Final
 
 from service.discovery import find_bundles
 from service.errors import InterlinearError, StartupError
-from service.process_link import Counts, Failed, Listen, Listening, Message, ProcessLink, Ready, send
-from service.processes import Place, share_model_counts
+from service.metrics_merge import LastKnown
+from service.process_link import Answer, Failed, Known, Listen, Listening, Message, ProcessLink, Question, Ready, send
+from service.processes import Place, forget_counts, share_model_counts
 from service.server import Address, bind, find_address, run_one_of_several
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 RESTART_DELAY_S: Final = 1.0
+LONGEST_RESTART_DELAY_S: Final = 60.0
 LEAVE_WITHIN_S: Final = 5.0
 """Time beyond that for draining after which a process is killed."""
 
 _FORK: Final = multiprocessing.get_context("fork")  # memory that is shared stays shared, as does what is imported
+_ENDINGS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 def run_processes(settings: Settings, processes: int) -> None:
@@ -60,8 +63,11 @@ class _Supervisor:
         self._settings = settings
         self._address = address
         self._processes = processes
-        self._counts = share_model_counts(len(find_bundles(settings)), processes)
+        self._counts = share_model_counts(find_bundles(settings), processes)
         self._members: dict[int, _Member] = {}
+        self._last_known = LastKnown()
+        self._delays: dict[int, float] = {}  # in seconds, of those that ended before they listened
+        self._due: dict[int, float] = {}  # when those that have ended are started again
         self._all_ready = self._announced = False
 
     def run(self, stop: socket.socket) -> None:
@@ -71,14 +77,15 @@ class _Supervisor:
             StartupError: the first start failed.
         """
         try:
-            for number in range(self._processes):
-                self._start(number)
+            self._due = dict.fromkeys(range(self._processes), time.monotonic())
+            self._start_due()
             while stop not in (events := self._wait(stop)):
                 for number, member in list(self._members.items()):
                     if member.connection in events:
                         self._receive(number, member)
                     elif member.process.sentinel in events:
-                        self._replace(number, member)
+                        self._note_end(number, member)
+                self._start_due()
             logger.info("stopping on %s", signal.Signals(stop.recv(1)[0]).name)
         finally:
             self._stop()
@@ -86,8 +93,21 @@ class _Supervisor:
     def _wait(self, stop: socket.socket) -> list[object]:
         members = self._members.values()
         lines = [member.connection for member in members if not member.connection.closed]
-        events: list[object] = list(wait([stop, *lines, *(member.process.sentinel for member in members)]))
-        return events
+        timeout_s = max(0.0, min(self._due.values()) - time.monotonic()) if self._due else None
+        return list(wait([stop, *lines, *(member.process.sentinel for member in members)], timeout_s))
+
+    def _start_due(self) -> None:
+        now = time.monotonic()
+        for number in [number for number, due in self._due.items() if due <= now]:
+            try:
+                self._start(number)
+                del self._due[number]
+            except OSError as error:  # too many processes or open files
+                problem = f"process {number} cannot be started: {error.strerror}"
+                if not self._all_ready:
+                    raise StartupError(problem) from error
+                self._due[number] = now + LONGEST_RESTART_DELAY_S
+                logger.error("%s; tried again in %g s", problem, LONGEST_RESTART_DELAY_S)
 
     def _start(self, number: int) -> None:
         ours, theirs = _FORK.Pipe()
@@ -98,8 +118,12 @@ class _Supervisor:
             args=(self._settings, self._address, ProcessLink(theirs, place), theirs, [ours, *others]),
             name=f"interlinear-{number}",
         )
-        process.start()
-        theirs.close()
+        with theirs:
+            signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)  # what comes for the new process waits for its handlers
+            try:
+                process.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
         self._members[number] = _Member(process, ours)
 
     def _receive(self, number: int, member: _Member) -> None:
@@ -114,43 +138,66 @@ class _Supervisor:
                 self._let_listen(member)
             case Listening():
                 member.listening = True
-                if all(each.listening for each in self._members.values()) and not self._announced:
-                    self._announced = True
-                    logger.info("serving on %s with %d processes", self._address, self._processes)
+                self._delays.pop(number, None)
+                self._announce()
             case Failed(problem):
                 if not self._all_ready:
                     raise StartupError(problem)
                 logger.error("process %d cannot start again: %s", number, problem)
-            case Counts(asker=asker, families=families):
-                others = [each for other, each in self._members.items() if other != asker and each.ready]
-                for receiver in others if families is None else [self._members[asker]]:
-                    send(receiver.connection, message)
+            case Question():
+                self._pass_on(message, member)
+            case Answer(asker=asker, process=process, families=families):
+                self._last_known.note(process, families)
+                if asker in self._members:
+                    send(self._members[asker].connection, message)
 
     def _let_listen(self, member: _Member) -> None:
         if self._all_ready:
             send(member.connection, Listen())
         elif all(each.ready for each in self._members.values()):
-            self._all_ready = True
+            with bind(self._address):  # fails if another service began to listen there meanwhile
+                self._all_ready = True
             for each in self._members.values():
                 send(each.connection, Listen())
 
-    def _replace(self, number: int, member: _Member) -> None:
+    def _announce(self) -> None:
+        if not self._announced and sum(each.listening for each in self._members.values()) == self._processes:
+            self._announced = True
+            logger.info("serving on %s with %d processes", self._address, self._processes)
+
+    def _pass_on(self, question: Question, asker: _Member) -> None:
+        """Tells a process that asks for the others' metrics what is known, and asks those that can answer."""
+        self._last_known.note(question.asker, question.families)
+        others = {number: each for number, each in self._members.items() if each is not asker and each.ready}
+        known = self._last_known.without(question.asker)
+        send(asker.connection, Known(question.question, known, frozenset(others)))
+        for each in others.values():
+            send(each.connection, replace(question, families=[]))
+
+    def _note_end(self, number: int, member: _Member) -> None:
         member.process.join()
         code = member.process.exitcode
         if not self._all_ready:
             raise StartupError(f"process {number} ended with exit code {code} while it started")
-        logger.error("process %d ended with exit code %s; another takes its place", number, code)
         member.connection.close()
-        time.sleep(RESTART_DELAY_S)
-        self._start(number)
+        del self._members[number]
+        forget_counts(self._counts, number)
+        self._last_known.note_end(number)
+        delay_s = self._delays.get(number, RESTART_DELAY_S)
+        self._delays[number] = min(2 * delay_s, LONGEST_RESTART_DELAY_S)
+        self._due[number] = time.monotonic() + delay_s
+        logger.error("process %d ended with exit code %s; another takes its place in %g s", number, code, delay_s)
 
     def _stop(self) -> None:
+        """Ends all processes. Nobody reads their lines any more: closed ones keep nobody waiting."""
         for member in self._members.values():
             member.process.terminate()
+            member.connection.close()
         end = time.monotonic() + self._settings.shutdown_timeout_s + LEAVE_WITHIN_S
-        for member in self._members.values():
+        for number, member in self._members.items():
             member.process.join(max(0.0, end - time.monotonic()))
             if member.process.is_alive():
+                logger.error("process %d has not ended in time and is killed", number)
                 member.process.kill()
 
 
@@ -159,14 +206,16 @@ def _run_member(
 ) -> None:
     """What a process does. The supervisor's ends of the lines are closed here: their end must mean the supervisor's."""
     signal.set_wakeup_fd(-1)
-    for ending in (signal.SIGTERM, signal.SIGINT):
+    for ending in _ENDINGS:
         signal.signal(ending, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDINGS)
     for each in foreign:
         each.close()
     try:
         run_one_of_several(settings, address, link)
     except InterlinearError as error:
         send(connection, Failed(str(error)))
+        raise SystemExit(1) from None
 
 
 @contextlib.contextmanager
@@ -174,7 +223,7 @@ def _stop_signals() -> Iterator[socket.socket]:
     """A socket that holds the number of each signal to stop that has come."""
     stop, wake = socket.socketpair()
     wake.setblocking(False)
-    before = {ending: signal.signal(ending, lambda *_: None) for ending in (signal.SIGTERM, signal.SIGINT)}
+    before = {ending: signal.signal(ending, lambda *_: None) for ending in _ENDINGS}
     signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
     try:
         with stop, wake:

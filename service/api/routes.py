@@ -122,5 +122,5 @@ async def readyz(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Requests, latencies, queues, rows, tokens and errors of all processes in Prometheus's text format."""
     state = state_of(request)
-    others = await state.link.ask_others() if state.link else []
+    others = await state.link.ask_others() if state.link else ()
     return Response(state.metrics.render(others), media_type=METRICS_MEDIA_TYPE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from service.engine.limits import EngineLimits, Load
 from service.engine.queue import JobQueue
 from service.engine.submission import Submission, Ticket
 from service.errors import DecodingError, OverloadedError
+from service.processes import Place, forget_counts, share_model_counts
 from tests.service.engine_fakes import PATIENCE_S, FailingBackend, GatedBackend, best, run
 from tests.service.scripted_backend import IDS, ScriptedBackend, copying, make_job, random_model
 from tests.service.test_engine_listening import check_prefix, tokens_of
@@ -187,6 +189,20 @@ def test_what_waits_in_another_process_counts_too(queues: list[JobQueue]) -> Non
     put(queues[1], *[1] * len(started))
     with pytest.raises(OverloadedError):
         put(queues[0], 1)
+
+
+def test_what_a_process_left_that_has_ended_counts_no_more() -> None:
+    bundle = Path("bundle")
+    counts = share_model_counts([bundle], processes=2)
+    limits = EngineLimits(max_queue=10)
+    ending, other = (JobQueue(limits, 1, Place(own, 2, counts).engine_counts(bundle, 1)) for own in range(2))
+    put(ending, *[1] * 10)
+    with pytest.raises(OverloadedError):
+        put(other, 1)
+    forget_counts(counts, 0)
+    put(other, *[1] * 10)
+    with pytest.raises(OverloadedError):
+        put(other, 1)
 
 
 def test_a_second_worker_begins_only_while_a_core_is_free(queues: list[JobQueue]) -> None:

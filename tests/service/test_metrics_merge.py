@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from service.metrics_merge import merge
+from service.metrics_merge import LastKnown, merge
 
 
 def collected(requests: dict[str, float], start: float) -> list[Metric]:
@@ -30,3 +30,19 @@ def test_samples_of_the_same_labels_are_added_up() -> None:
         ("process_start_time_seconds",): 5,
     }
     assert [family.type for family in merged] == ["counter", "gauge", "gauge"]
+
+
+def test_what_was_counted_by_processes_that_ended_stays() -> None:
+    known = LastKnown()
+    for _ in range(2):  # it, and the one that took its place
+        known.note(0, collected({"/a": 2}, start=5))
+        known.note(0, collected({"/a": 3}, start=5))
+        known.note_end(0)
+    known.note(1, collected({"/a": 4}, start=7))
+    known.note_end(2)  # before it said anything
+    assert values(merge(list(known.without(1).values()))) == {("requests_total", "/a"): 6}
+    assert values(merge(list(known.without(0).values()))) == {
+        ("requests_total", "/a"): 10,
+        ("interlinear_model_info",): 1,
+        ("process_start_time_seconds",): 7,
+    }
