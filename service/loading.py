@@ -44,11 +44,11 @@ def load_models(
     for path in place.counts or find_bundles(settings):
         bundle = read_bundle(path)
         chosen = backend or load_backend(bundle, options)
-        engine_limits = place.limits(limits or settings.engine_limits)
+        engine_limits = limits or settings.engine_limits
         on_gpu = getattr(chosen, "provider", "cpu") == "cuda"  # which does one thing at a time
         threads = 1 if on_gpu else count_threads(settings)
         workers = _count_workers(threads, settings, engine_limits, bundle.manifest.max_source_tokens)
-        counts = place.engine_counts(path, threads)
+        counts = place.engine_counts(path, workers)
         engine = Engine(chosen, bundle.manifest.special_ids, engine_limits, workers, counts)
         models.append(_loaded_model(bundle, engine, chosen, settings))
         engines[bundle.manifest.name] = engine

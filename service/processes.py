@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from service.engine.counts import EngineCounts, SharedCount, share_counts
-from service.engine.limits import EngineLimits
 from service.settings import Settings
 from service.threads import usable_cpus
 
@@ -35,16 +34,12 @@ class Place:
     processes: int = 1
     counts: ModelCounts = field(default_factory=dict)
 
-    def limits(self, limits: EngineLimits) -> EngineLimits:
-        """The part of a model's budgets that this process has; the queue's is that of all of them together."""
-        return limits.part(self.processes)
-
-    def engine_counts(self, bundle: Path, threads: int) -> EngineCounts:
+    def engine_counts(self, bundle: Path, most_decoding: int) -> EngineCounts:
         """The counts of a model; its own where there is one process only."""
         if bundle not in self.counts:
             return EngineCounts()
         waiting, decoding = (SharedCount(row, self.number) for row in self.counts[bundle])
-        return EngineCounts(waiting, decoding, threads)
+        return EngineCounts(waiting, decoding, most_decoding)
 
 
 def share_model_counts(bundles: Sequence[Path], processes: int) -> ModelCounts:

@@ -24,6 +24,11 @@ class SharedCount:
         self._counts[own] = 0  # a process that went before in this place has left its count
 
     @property
+    def processes(self) -> int:
+        """How many share it."""
+        return len(self._counts)
+
+    @property
     def here(self) -> int:
         """That of this process."""
         count: int = self._counts[self._own]
@@ -53,6 +58,10 @@ class EngineCounts:
     waiting: SharedCount = field(default_factory=SharedCount)
     decoding: SharedCount = field(default_factory=SharedCount)
     most_decoding: int | None = None
+
+    def batches(self, workers: int) -> int:
+        """How many batches there may be at the same time, in all processes, of which each has `workers`."""
+        return workers if self.most_decoding is None else max(self.most_decoding, self.decoding.processes)
 
 
 def share_counts(number: int, processes: int) -> list[memoryview]:

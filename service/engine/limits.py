@@ -31,9 +31,9 @@ class EngineLimits:
     max_queue_wait_s: float | None = DEFAULT_MAX_QUEUE_WAIT_S
     max_request_s: float | None = None
 
-    def part(self, workers: int) -> EngineLimits:
-        """The budgets of each of several workers that take from one queue."""
-        rows, tokens = (max(1, budget // workers) for budget in (self.max_live_rows, self.max_padded_memory_tokens))
+    def part(self, batches: int) -> EngineLimits:
+        """The budgets of each of several batches that are decoded at the same time."""
+        rows, tokens = (max(1, budget // batches) for budget in (self.max_live_rows, self.max_padded_memory_tokens))
         return replace(self, max_live_rows=rows, max_padded_memory_tokens=tokens)
 
     def allow(self, load: Load) -> bool:

@@ -46,16 +46,16 @@ class JobQueue:
     Args:
         limits: of the engine.
         workers: how many take from it, numbered from 0; each may take on an equal part of what the engine may.
-        counts: to keep; the limits on what waits and on who decodes hold for all processes in them together.
+        counts: to keep; the limits hold for all processes in them together.
     """
 
     def __init__(self, limits: EngineLimits, workers: int = 1, counts: EngineCounts | None = None) -> None:
-        self._limits = limits.part(workers)
+        self._counts = counts or EngineCounts()
+        self._limits = limits.part(self._counts.batches(workers))
         self._rows_waiting = 0
         self._rows_running = [0] * workers  # as each worker last said, with what it took then
         self._full = [False] * workers  # whether there was something then that did not fit
         self._turns: deque[deque[Ticket]] = deque()  # what each request has waiting, the next in turn first
-        self._counts = counts or EngineCounts()
         self._decoding = [False] * workers  # whether the worker has a batch
         self._overtakes = 0  # of the sentence that is next in turn and does not fit
         self._withdrawn: list[deque[Submission]] = [deque() for _ in range(workers)]

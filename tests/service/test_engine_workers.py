@@ -230,6 +230,15 @@ def test_the_budgets_are_divided(queue: JobQueue) -> None:
     assert len(queue.take(Load(), True, 1)) == 8
 
 
+def test_the_budgets_are_divided_among_what_may_be_decoded_at_the_same_time(queues: list[JobQueue]) -> None:
+    """Two batches in all, not two in each of two processes."""
+    here, there = queues
+    put(there, 1)
+    there.take(Load(), True, 0)
+    put(here, *[1] * 9)
+    assert len(here.take(Load(), True, 0)) == 8
+
+
 def test_a_withdrawn_request_is_told_to_every_worker_that_runs_something(queue: JobQueue) -> None:
     submission = put(queue, 1, 1)
     running = queue.take(Load(), True, 0)
