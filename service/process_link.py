@@ -139,9 +139,11 @@ class ProcessLink:
                 else:
                     loop.call_soon_threadsafe(self._take, message)
         except (EOFError, OSError, pickle.UnpicklingError):
-            os.kill(os.getpid(), signal.SIGTERM)
+            pass  # the supervisor has ended
         except RuntimeError:
             pass  # the event loop has ended, and the process is about to
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)  # whatever it was: who does not hear must not serve
 
     def _take(self, message: Message) -> None:
         match message:
