@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from service.bundle.tokenizer import Tokenizer
 from service.bundle.words import find_words
@@ -113,8 +112,8 @@ def join_sentences(sentences: Sequence[AnalysedText], separators: Sequence[str])
     start = len(text)
     for sentence, separator in zip(sentences, separators[1:], strict=True):
         first_token, first_word = len(tokens), len(words)
-        tokens += [replace(token, start=start + token.start, end=start + token.end) for token in sentence.tokens]
-        words += [replace(word, start=start + word.start, end=start + word.end) for word in sentence.words]
+        tokens += [token.moved(start) for token in sentence.tokens] if start else sentence.tokens
+        words += [word.moved(start) for word in sentence.words] if start else sentence.words
         end = start + len(sentence.text)
         places.append(Sentence(start, end, tokens=(first_token, len(tokens)), words=(first_word, len(words))))
         parts += [sentence.text, separator]

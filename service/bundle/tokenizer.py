@@ -15,7 +15,7 @@ from typing import Final
 import sentencepiece
 
 from service.bundle.normalization import NormalizedText, normalize
-from service.bundle.words import find_words
+from service.bundle.words import find_word_ranges
 from service.domain import Token
 from service.errors import BundleError
 
@@ -53,11 +53,13 @@ class GrowingText:
         """
         characters = self._characters
         start = len(characters)
-        for character in surface:
-            if character != " " or (characters and characters[-1] != " "):
-                characters.append(character)
-        visible_start = start + 1 if characters[start : start + 1] == [" "] else start
-        return visible_start, len(characters)
+        while "  " in surface:
+            surface = surface.replace("  ", " ")
+        spaced = surface.startswith(" ")
+        if spaced and (not characters or characters[-1] == " "):
+            surface, spaced = surface[1:], False
+        characters += surface
+        return start + spaced, len(characters)
 
     @property
     def text(self) -> str:
@@ -86,9 +88,9 @@ def split_into_chunks(text: str) -> tuple[NormalizedText, list[tuple[int, int]]]
         The normalised text, and the chunks' half-open ranges in it; they cover it without gaps.
     """
     normalized = normalize(text)
-    starts = {word.start for word in find_words(normalized.text)}
+    starts = {start for start, _ in find_word_ranges(normalized.text)}
     if normalized.text != text:
-        original_starts = {word.start for word in find_words(text)}
+        original_starts = {start for start, _ in find_word_ranges(text)}
         starts.update(
             position
             for position, original in enumerate(normalized.starts)
