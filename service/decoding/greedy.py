@@ -107,8 +107,10 @@ class GreedyLane:
         if not done.any() and possible.all():
             self._announce_prefixes()
             return {}
-        outcomes = self._retire(done & possible, lengths)
-        outcomes |= self._fail(~possible[~(done & possible)])
+        done &= possible
+        outcomes = self._retire(done, lengths)
+        if not possible.all():
+            outcomes |= self._fail(~possible[~done])
         self._announce_prefixes()
         return outcomes
 
