@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import signal
 import socket
 from types import FrameType
+from typing import Final
 
 import uvicorn
 import uvloop
@@ -17,6 +19,11 @@ from service.main import create_app
 from service.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+COLLECT_AFTER: Final = 10_000
+"""How many more objects must have been made than freed before Python looks for unreachable cycles. Requests leave none;
+with Python's own 700 and everything loaded looked through as well, the search took a tenth of the event loop's time
+under load, and stopped every thread for 40 ms now and then."""
 
 
 def run_server(settings: Settings) -> None:
@@ -53,10 +60,18 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
         timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_s),
     )
     async with app.router.lifespan_context(app):
+        spare_what_is_loaded()
         # uvicorn repeats the signal that ended it for whoever handled it before; the engines must be drained first.
         for ending in (signal.SIGINT, signal.SIGTERM):
             signal.signal(ending, signal.SIG_IGN)
         await _Server(config).serve(sockets=[listener])
+
+
+def spare_what_is_loaded() -> None:
+    """Lets the garbage collector look at new objects only, and less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 class _Server(uvicorn.Server):

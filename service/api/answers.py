@@ -160,7 +160,7 @@ def _alignment_answer(alignment: Alignment) -> Json:
     return {
         "tokens": None if tokens is None else rows_answer(tokens),
         # Rows of words need not sum to 1; rounded plainly, their entries equal the links' weights.
-        "words": None if words is None else np.round(words.astype(np.float64), WEIGHT_DECIMALS).tolist(),
+        "words": None if words is None else words.astype(np.float64).round(WEIGHT_DECIMALS).tolist(),
         "links": [
             {"source": link.source, "target": link.target, "weight": round(link.weight, WEIGHT_DECIMALS)}
             for link in alignment.links
