@@ -170,24 +170,24 @@ def move_links(alignment: Alignment, first_source_word: int, first_target_word: 
 
 
 def round_rows(matrix: FloatArray, decimals: int = 4) -> npt.NDArray[np.float64]:
-    """Rounds a matrix of weights so that each row keeps its sum.
+    """Rounds matrices of weights so that each row keeps its sum.
 
     Plain rounding loses many small weights at once. Here every weight is rounded down, and what the row lacks then
     goes, one unit of the last decimal each, to the weights that lost most (the largest-remainder method).
 
     Args:
-        matrix: (rows, columns), weights of 0 or more.
+        matrix: (..., rows, columns), weights of 0 or more.
         decimals: decimals to keep.
 
     Returns:
-        float64 (rows, columns); every entry within one unit of the last decimal of the original, every row's sum
+        float64, likewise; every entry within one unit of the last decimal of the original, every row's sum
         within half a unit of the row's original sum: rows that sum to at most 1 still do.
     """
     scale = 10**decimals
     scaled = matrix.astype(np.float64) * scale
     units = np.floor(scaled)
-    missing = np.rint(scaled.sum(axis=1) - units.sum(axis=1))  # (rows,)
-    by_loss = (units - scaled).argsort(axis=1, kind="stable")  # greatest loss first
-    rank = by_loss.argsort(axis=1, kind="stable")  # (rows, columns), each entry's place in that order
-    rounded: npt.NDArray[np.float64] = (units + (rank < missing[:, np.newaxis])) / scale
+    missing = np.rint(scaled.sum(axis=-1) - units.sum(axis=-1))  # (..., rows)
+    by_loss = (units - scaled).argsort(axis=-1, kind="stable")  # greatest loss first
+    rank = by_loss.argsort(axis=-1, kind="stable")  # (..., rows, columns), each entry's place in that order
+    rounded: npt.NDArray[np.float64] = (units + (rank < missing[..., np.newaxis])) / scale
     return rounded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 from service.alignment import DEFAULT_RULE, AlignmentDetail, align, choose_rows
@@ -65,6 +66,11 @@ class _Forced:
 
     prefix_ids: tuple[int, ...]
     suppressed_ids: tuple[int, ...]
+
+
+@lru_cache(maxsize=1024)  # few lengths, and mostly the same options
+def _with_limit(options: DecodingOptions, max_decoding_length: int) -> DecodingOptions:
+    return replace(options, max_decoding_length=max_decoding_length)
 
 
 class Translator:
@@ -198,8 +204,7 @@ class Translator:
             length = min(most, max(least, len(forced.prefix_ids) + default_length_limit(len(source_ids))))
         elif length > most:
             raise InvalidRequestError(f"max_decoding_length: must be at most {most}", "max_decoding_length")
-        options = replace(options, max_decoding_length=length)
-        return DecodingJob(source_ids, options, forced.prefix_ids, forced.suppressed_ids)
+        return DecodingJob(source_ids, _with_limit(options, length), forced.prefix_ids, forced.suppressed_ids)
 
     def read(self, sentence: AnalysedText, hypotheses: Hypotheses, wanted: Wanted) -> list[Decoded]:
         """Turns what search found for a sentence into text with what is wanted besides."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -68,6 +69,7 @@ def length_limit(job: DecodingJob) -> int:
     return default_length_limit(len(job.source_ids)) if limit is None else limit
 
 
+@lru_cache(maxsize=1024)  # of what is right: the sentences of a request have the same options, mostly all requests
 def check_options(options: DecodingOptions) -> None:
     """Refuses options that are out of their range or contradict each other.
 
