@@ -169,7 +169,9 @@ class Translator:
         return Source(field, sentences, separators)
 
     def _prefix_ids(self, target_prefix: str | None, sources: Sequence[Source]) -> tuple[int, ...]:
-        prefix_ids = tuple(self.tokenizer.encode_ids(target_prefix)) if target_prefix else ()
+        if not target_prefix:
+            return ()
+        prefix_ids = tuple(token.id for token in self.tokenizer.encode(target_prefix))
         if not prefix_ids:
             return ()
         if self.tokenizer.unk_id in prefix_ids:
