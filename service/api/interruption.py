@@ -28,7 +28,7 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, Result
     try:
         return await working
     except asyncio.CancelledError:
-        if watching.done():
+        if watching.done() and not watching.cancelled():
             raise ClientDisconnect from None
         raise
     finally:
