@@ -1,4 +1,4 @@
-"""The console command `interlinear-export`: train, evaluate, export, archive, split and words."""
+"""The console command `interlinear-export`: train, evaluate, export, archive, split, words and symmetrise."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_archive(commands)
     _add_split(commands)
     _add_words(commands)
+    _add_symmetrise(commands)
     return parser
 
 
@@ -214,6 +215,27 @@ def _add_words(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--source-language", metavar="CODE", help="of a TMX file; the others need none")
     parser.add_argument("--target-language", metavar="CODE", help="likewise")
     parser.set_defaults(command="model_export.words_command:run_words")
+
+
+def _add_symmetrise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "symmetrise",
+        help="put the links of both directions of a word aligner together",
+        description="Put together the links that an aligner found in both directions. Both files hold SOURCE-TARGET, "
+        "one line a pair, as eflomal and `fast_align -r` write them; `train --alignments` takes the result.",
+    )
+    parser.add_argument("--forward", required=True, type=Path, metavar="FILE", help="Pharaoh: links of one direction")
+    parser.add_argument("--reverse", required=True, type=Path, metavar="FILE", help="likewise of the other one")
+    parser.add_argument(
+        "--method",
+        choices=("intersection", "grow-diag-final-and", "union"),
+        default="grow-diag-final-and",
+        help="default: %(default)s",
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="FILE", help="Pharaoh file; replaced if it exists"
+    )
+    parser.set_defaults(command="model_export.symmetrise_command:run_symmetrise")
 
 
 def _add_swap(parser: argparse.ArgumentParser) -> None:
