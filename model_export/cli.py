@@ -99,6 +99,9 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--alignments", type=Path, nargs="+", metavar="FILE", help="Pharaoh: links that attention is drawn to, by line"
     )
+    parser.add_argument(
+        "--dev-alignments", type=Path, nargs="+", metavar="FILE", help="the same of dev: reported after every epoch"
+    )
     _add_swap(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="overrides training.seed of the configuration")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
