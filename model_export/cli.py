@@ -132,6 +132,9 @@ def _add_translation(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--test", type=Path, metavar="FILE", help="TSV: source<TAB>reference")
     group.add_argument("--beam-size", type=int, default=4, metavar="N", help="default 4")
     group.add_argument("--length-penalty", type=float, default=1.0, metavar="X", help="default 1.0")
+    group.add_argument(
+        "--by-length", action="store_true", help="also chrF, cut and repetitive translations by source length"
+    )
     group.add_argument("--translations", type=Path, metavar="FILE", help="also write the translations, one a line")
     group.add_argument(
         "--preferred-source-tokens",

@@ -27,6 +27,7 @@ from model_export.evaluation import (
 )
 from model_export.gold_alignments import read_gold
 from model_export.gold_command import GoldReport, judge_diagnostics, measure_alignments
+from model_export.length_command import length_metrics, measure_by_length
 from service.bundle.manifest import AlignmentInfo, Score
 from service.domain import DecodingOptions
 
@@ -82,6 +83,7 @@ def _check(arguments: Namespace) -> None:
         ("--precision", arguments.precision, arguments.bundle, "chooses among a bundle's graphs, so it needs --bundle"),
         ("--test", True, arguments.test or arguments.gold, "there is nothing to measure without it or --gold"),
         ("--translations", arguments.translations, arguments.test, "needs --test"),
+        ("--by-length", arguments.by_length, arguments.test, "needs --test"),
         ("--preferred-source-tokens", arguments.preferred_source_tokens, arguments.test, "needs --test"),
         ("--part", arguments.part, arguments.gold, "needs --gold"),
         ("--diagnostics", arguments.diagnostics, arguments.gold, "needs --gold"),
@@ -126,6 +128,12 @@ def _measure_translations(model: EvaluatedModel, corpus: Corpus, arguments: Name
         "speed": asdict(speed),
     }
     report.scores += [_translation_score(metric, arguments, model.precision) for metric in metrics]
+    if arguments.by_length:
+        bands = measure_by_length(model, corpus, translated, options)
+        report.values["by_length"] = [asdict(band) for band in bands]
+        report.scores += [
+            _translation_score(metric, arguments, model.precision, " --by-length") for metric in length_metrics(bands)
+        ]
 
 
 def describe_speed(speed: Speed) -> str:
@@ -133,12 +141,12 @@ def describe_speed(speed: Speed) -> str:
     return f"{speed.sentences_per_s:.1f} sentences/s, {speed.target_tokens_per_s:.0f} target tokens/s"
 
 
-def _translation_score(metric: Metric, arguments: Namespace, precision: str) -> Score:
+def _translation_score(metric: Metric, arguments: Namespace, precision: str, also: str = "") -> Score:
     command = _command(
         arguments,
         precision,
         f"--beam-size {arguments.beam_size} --length-penalty {arguments.length_penalty} --test {arguments.test.name}"
-        f"{' --swap' if arguments.swap else ''}{_parting(arguments)}",
+        f"{' --swap' if arguments.swap else ''}{_parting(arguments)}{also}",
     )
     return Score(
         metric=metric.name,
