@@ -152,7 +152,8 @@ def _add_alignment(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--tune-threshold",
         action="store_true",
-        help="first look for the link rule with the lowest error rate on --part; with --record the bundle keeps it",
+        help="first look for the link rule with the lowest error rate on --part, and with --diagnostics for that of "
+        "words left out; with --record the bundle keeps them",
     )
     group.add_argument(
         "--reverse-bundle", type=Path, metavar="DIR", help="a bundle of the other direction: symmetrises links too"
