@@ -27,6 +27,7 @@ from service.errors import InterlinearError, InvalidRequestError
 from service.line_translation import Work, best_text, json_line, translating, write_lines
 from service.logging_setup import set_up_logging
 from service.models_command import add_models, make_models_dir, run_models
+from service.processes import count_processes
 from service.registry import ModelRegistry
 from service.settings import PREFIX, Settings, load_settings, unknown_variables
 
@@ -138,9 +139,15 @@ def _overrides(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _serve(settings: Settings) -> None:
-    from service.server import run_server  # the HTTP side is loaded only where it is needed
+    processes = count_processes(settings)
+    if processes > 1:
+        from service.supervisor import run_processes  # the HTTP side is loaded only where it is needed
 
-    run_server(settings)
+        run_processes(settings, processes)
+    else:
+        from service.server import run_server
+
+        run_server(settings)
 
 
 async def _process(settings: Settings, options: argparse.Namespace) -> None:
