@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from typing import get_args
+from pathlib import Path
+from typing import Final, get_args
 
 from pydantic_core import to_json
 
@@ -15,8 +16,13 @@ from service.domain import TranslatedText
 from service.errors import InvalidRequestError
 from service.forced_alignment import AligningOptions, GivenPair, align_both_ways
 from service.line_translation import Work
+from service.plot.drawing import Form, plot
+from service.plot.parts import Granularity
 from service.registry import ModelRegistry
 from service.symmetrisation import Symmetrisation
+
+LINE_NUMBER: Final = "%d"
+"""Stands in names of files of drawings for the line that is drawn."""
 
 
 def add_align(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +52,26 @@ def add_align(parser: argparse.ArgumentParser) -> None:
         "--alignment", choices=get_args(AlignmentDetail), default="soft", help="with --jsonl; default: %(default)s"
     )
     add_diagnostics(parser)
+    _add_plot(parser)
     add_settings(parser, MODEL_SETTINGS)
+
+
+def _add_plot(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("drawing")
+    group.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="also draw the pair as the page does, into an SVG file; with %%d in its name, for which the number of the "
+        "line is put, every pair",
+    )
+    group.add_argument("--plot-form", choices=get_args(Form), default="both", help="default: %(default)s")
+    group.add_argument("--plot-units", choices=get_args(Granularity), default="words", help="default: %(default)s")
+
+
+def check_align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Ends the command where options do not go together."""
+    if options.plot is not None and options.alignment != "soft":
+        parser.error("--plot needs --alignment soft")
 
 
 def aligning(registry: ModelRegistry, options: argparse.Namespace) -> Work:
@@ -57,7 +82,7 @@ def aligning(registry: ModelRegistry, options: argparse.Namespace) -> Work:
     """
     model = registry.find(options.model, options.source_language, options.target_language)
     reverse = registry.find_reverse(model) if options.symmetrise else None
-    detail: AlignmentDetail = options.alignment if options.jsonl else "hard"
+    detail: AlignmentDetail = options.alignment if options.jsonl or options.plot is not None else "hard"
     wanted = AligningOptions(detail, threshold=options.link_threshold, diagnostics=options.diagnostics)
 
     async def work(lines: Sequence[str]) -> list[TranslatedText]:
@@ -70,8 +95,51 @@ def aligning(registry: ModelRegistry, options: argparse.Namespace) -> Work:
 
 
 def align_renderer(options: argparse.Namespace) -> Callable[[TranslatedText], str]:
-    """From an aligned pair to a line."""
-    return _json_line if options.jsonl else _pharaoh_line
+    """From an aligned pair to a line; draws the pair where that is asked for."""
+    render = _json_line if options.jsonl else _pharaoh_line
+    if options.plot is None:
+        return render
+    plotter = _Plotter(options.plot, options.plot_form, options.plot_units)
+
+    def plot_and_render(aligned: TranslatedText) -> str:
+        plotter.plot(aligned)
+        return render(aligned)
+
+    return plot_and_render
+
+
+class _Plotter:
+    """Draws pairs, in the order of their lines, into files."""
+
+    def __init__(self, file: str, form: Form, granularity: Granularity) -> None:
+        self._file = file
+        self._form = form
+        self._granularity = granularity
+        self._lines = 0
+        self._drawn = 0
+
+    def plot(self, aligned: TranslatedText) -> None:
+        """Draws the pair of the next line, unless it is empty.
+
+        Raises:
+            InvalidRequestError: the file is that of another pair, or cannot be written.
+        """
+        self._lines += 1
+        answer = pair_answer(aligned, return_scores=True)
+        if not answer["source"]["words"] and not answer["target"]["words"]:
+            return
+        if self._drawn and LINE_NUMBER not in self._file:
+            raise InvalidRequestError(
+                f"--plot: {self._file} holds one pair, but there are more: with {LINE_NUMBER} in its name, as in "
+                f"pair-{LINE_NUMBER}.svg, each gets a file of its own"
+            )
+        drawn = plot(answer["source"], answer["target"], self._form, self._granularity)
+        file = Path(self._file.replace(LINE_NUMBER, str(self._lines)))
+        try:
+            file.write_text(drawn, encoding="utf-8")
+        except OSError as error:
+            raise InvalidRequestError(f"--plot: {file}: {error.strerror}") from error
+        self._drawn += 1
 
 
 def _read_pair(line: str, words: bool) -> GivenPair:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final, get_args
 
-from service.align_command import add_align, align_renderer, aligning
+from service.align_command import add_align, align_renderer, aligning, check_align
 from service.alignment import AlignmentDetail
 from service.cli_options import (
     MODEL_SETTINGS,
@@ -27,6 +27,7 @@ from service.errors import InterlinearError, InvalidRequestError
 from service.line_translation import Work, best_text, json_line, translating, write_lines
 from service.logging_setup import set_up_logging
 from service.models_command import add_models, make_models_dir, run_models
+from service.processes import count_processes
 from service.registry import ModelRegistry
 from service.settings import PREFIX, Settings, load_settings, unknown_variables
 
@@ -43,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.command == "translate":
         _check_translate(parser, options)
+    if options.command == "align":
+        check_align(parser, options)
     if options.command in ("translate", "align") and options.diagnostics and not options.jsonl:
         parser.error("--diagnostics needs --jsonl")
     try:
@@ -138,9 +141,15 @@ def _overrides(options: argparse.Namespace) -> dict[str, str]:
 
 
 def _serve(settings: Settings) -> None:
-    from service.server import run_server  # the HTTP side is loaded only where it is needed
+    processes = count_processes(settings)
+    if processes > 1:
+        from service.supervisor import run_processes  # the HTTP side is loaded only where it is needed
 
-    run_server(settings)
+        run_processes(settings, processes)
+    else:
+        from service.server import run_server
+
+        run_server(settings)
 
 
 async def _process(settings: Settings, options: argparse.Namespace) -> None:

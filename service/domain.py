@@ -31,10 +31,6 @@ class Token:
     end: int
     special: bool = False
 
-    def moved(self, characters: int) -> Token:
-        """The token in a text that has so many characters more in front."""
-        return Token(self.id, self.text, self.start + characters, self.end + characters, self.special)
-
 
 @dataclass(frozen=True, slots=True)
 class Word:
@@ -43,10 +39,6 @@ class Word:
     text: str
     start: int
     end: int
-
-    def moved(self, characters: int) -> Word:
-        """The word in a text that has so many characters more in front."""
-        return Word(self.text, self.start + characters, self.end + characters)
 
 
 @dataclass(frozen=True, slots=True)

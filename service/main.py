@@ -17,6 +17,7 @@ from service.api.state import AppState
 from service.decoding.backend import Seq2SeqBackend
 from service.loading import load_models
 from service.metrics import MetricsMiddleware
+from service.process_link import ProcessLink
 from service.settings import Settings, load_settings
 
 logger = logging.getLogger(__name__)
@@ -28,18 +29,21 @@ word that a translator would link. `GET /models/{name}` has what was measured.
 """
 
 
-def create_app(settings: Settings | None = None, backend: Seq2SeqBackend | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, backend: Seq2SeqBackend | None = None, link: ProcessLink | None = None
+) -> FastAPI:
     """Makes the app.
 
     Args:
         settings: the configuration; None reads the environment.
         backend: runs every model instead of its own graphs, for tests and embedding; calls from several threads must be
             safe.
+        link: to the other processes of the service, if this is one of several.
 
     Raises:
         ConfigurationError: the environment holds a wrong setting.
     """
-    state = AppState(settings or load_settings())
+    state = AppState(settings or load_settings(), link=link)
     app = FastAPI(
         title="Interlinear",
         version=_version(),
@@ -67,7 +71,9 @@ def create_app(settings: Settings | None = None, backend: Seq2SeqBackend | None 
 
 @asynccontextmanager
 async def _life(state: AppState, backend: Seq2SeqBackend | None) -> AsyncIterator[None]:
-    models = load_models(state.settings, backend)
+    models = load_models(state.settings, backend, place=state.link.place if state.link else None)
+    if state.link:
+        state.link.open(state.metrics.collect)
     try:
         await models.start()
         state.metrics.watch(models)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import (
@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.engine.engine import Engine
+from service.metrics_merge import merge
 from service.registry import ModelRegistry
 from service.serving import ServedModels
 
@@ -70,9 +71,15 @@ class Metrics:
         if "problem" in scope:
             self._problems.labels(scope["problem"]).inc()
 
-    def render(self) -> bytes:
-        """Everything in Prometheus's text format."""
-        return generate_latest(self._registry)
+    def collect(self) -> list[Metric]:
+        """Everything as it is now."""
+        return list(self._registry.collect())
+
+    def render(self, others: Sequence[Sequence[Metric]] = ()) -> bytes:
+        """Everything in Prometheus's text format, together with what `others`, processes of the service, have."""
+        whole = CollectorRegistry(auto_describe=False)
+        whole.register(_Collected(merge([self.collect(), *others])))
+        return generate_latest(whole)
 
 
 class MetricsMiddleware:
@@ -103,6 +110,15 @@ class MetricsMiddleware:
             raise
         finally:
             self._metrics.count_request(scope, status, time.perf_counter() - start)
+
+
+class _Collected(Collector):
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        """What has been collected before."""
+        return self._families
 
 
 class _EngineCollector(Collector):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from service.bundle.reader import Bundle, read_bundle
 from service.cli_options import add_settings
+from service.discovery import find_bundles
 from service.errors import BundleError, ConfigurationError, InstallationError
 from service.model_installation import InstallationOptions, install_bundle
 from service.settings import PREFIX, Settings
@@ -61,8 +62,6 @@ def run_models(options: argparse.Namespace, settings: Settings) -> None:
         BundleError: the bundle to install could not be served.
         ConfigurationError: no place to install to.
     """
-    from service.loading import find_bundles  # which loads onnxruntime
-
     if options.action == "list":
         _list(find_bundles(settings))
         return

@@ -6,17 +6,20 @@ import asyncio
 import gc
 import logging
 import math
+import os
 import signal
 import socket
-from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import uvicorn
 import uvloop
 
 from service.errors import ConfigurationError
-from service.main import create_app
+from service.process_link import ProcessLink
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.api.state import AppState
 
 logger = logging.getLogger(__name__)
 
@@ -25,32 +28,81 @@ COLLECT_AFTER: Final = 10_000
 with Python's own 700 and everything loaded looked through as well, the search took a tenth of the event loop's time
 under load, and stopped every thread for 40 ms now and then."""
 
+LOOK_AFTER_ENGINES_EVERY_S: Final = 1.0
+
+
+class Address(NamedTuple):
+    """Where to listen: a family of addresses, and what `socket.bind` takes."""
+
+    family: int
+    name: tuple[Any, ...]
+
+    def __str__(self) -> str:
+        host, port = self.name[:2]
+        return f"http://[{host}]:{port}" if ":" in str(host) else f"http://{host}:{port}"
+
 
 def run_server(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT.
+    """Serves in this process until SIGTERM or SIGINT.
 
     Raises:
         StartupError: the address, another setting or a model bundle cannot be served.
     """
-    with _bind(settings.host, settings.port) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    address = find_address(settings.host, settings.port)
+    with bind(address) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(settings, listener))
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """Takes the address before models are loaded; connections are refused until the server listens."""
+def run_one_of_several(settings: Settings, address: Address, link: ProcessLink) -> None:
+    """Serves in a process that shares the address with others, until SIGTERM or SIGINT; errors as `run_server`."""
+    with bind(address, shared=True) as listener, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, listener, link))
+
+
+def find_address(host: str, port: int) -> Address:
+    """Looks up what a host's name stands for.
+
+    Raises:
+        ConfigurationError: there is no such host.
+    """
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        family, _, _, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:  # the latter for a name that is none
-        problem = error.strerror if isinstance(error, OSError) else "not a host name"
-        raise ConfigurationError(f"cannot listen on {host}, port {port}: {problem}") from error
+        raise _cannot_listen(host, port, error) from error
+    return Address(family, name)
+
+
+def bind(address: Address, shared: bool = False) -> socket.socket:
+    """Takes an address; connections are refused until the server listens.
+
+    Args:
+        address: where.
+        shared: whether other processes of this user may listen there as well, and share the connections.
+
+    Raises:
+        ConfigurationError: the address cannot be had.
+    """
+    listener = socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address.name)
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen(address.name[0], address.name[1], error) from error
     return listener
 
 
-async def _serve(settings: Settings, listener: socket.socket) -> None:
-    app = create_app(settings)
+def _cannot_listen(host: str, port: int, error: Exception) -> ConfigurationError:
+    problem = error.strerror if isinstance(error, OSError) else "not a host name"
+    return ConfigurationError(f"cannot listen on {host}, port {port}: {problem}")
+
+
+async def _serve(settings: Settings, listener: socket.socket, link: ProcessLink | None = None) -> None:
+    from service.main import create_app  # loads onnxruntime, after which a process must not fork
+
+    app = create_app(settings, link=link)
     config = uvicorn.Config(
         app,
         lifespan="off",  # entered here instead: its errors then reach the command line as they are
@@ -61,10 +113,22 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     )
     async with app.router.lifespan_context(app):
         spare_what_is_loaded()
+        if link:
+            await link.wait_for_others()
+            watching = asyncio.ensure_future(_end_when_broken(app.state.service))
         # uvicorn repeats the signal that ended it for whoever handled it before; the engines must be drained first.
         for ending in (signal.SIGINT, signal.SIGTERM):
             signal.signal(ending, signal.SIG_IGN)
-        await _Server(config).serve(sockets=[listener])
+        await _Server(config, link).serve(sockets=[listener])
+        if link:
+            watching.cancel()
+
+
+async def _end_when_broken(state: AppState) -> None:
+    """Ends a process whose engine has died: the supervisor starts another."""
+    while state.status != "failed":
+        await asyncio.sleep(LOOK_AFTER_ENGINES_EVERY_S)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def spare_what_is_loaded() -> None:
@@ -75,14 +139,23 @@ def spare_what_is_loaded() -> None:
 
 
 class _Server(uvicorn.Server):
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Says where it listens, as soon as it does."""
-        await super().startup(sockets)
-        for listener in sockets or ():
-            host, port = listener.getsockname()[:2]
-            logger.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    """Says where it listens, as soon as it does, and why it stops; one of several leaves that to the supervisor."""
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Notes the signal that ends the service."""
-        logger.info("stopping on %s", signal.Signals(sig).name)
-        super().handle_exit(sig, frame)
+    def __init__(self, config: uvicorn.Config, link: ProcessLink | None) -> None:
+        super().__init__(config)
+        self._link = link
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        if self._link:
+            await self._link.note_listening()
+            return
+        for listener in sockets or ():
+            logger.info("serving on %s", Address(listener.family, listener.getsockname()))
+
+    def handle_exit(self, sig: int, frame: object) -> None:
+        """See uvicorn."""
+        if not self._link:
+            logger.info("stopping on %s", signal.Signals(sig).name)
+        super().handle_exit(sig, frame)  # type: ignore[arg-type]

@@ -44,6 +44,9 @@ class Settings(BaseSettings):
         ge=1,
         description="batches that a model decodes at the same time; by default one for each usable core",
     )
+    processes: int | None = Field(
+        None, ge=1, le=64, description="processes that share requests and threads; by default one per core, at most 4"
+    )
     models_dir: DirectoryPath | None = Field(None, description="directory of further model bundles")
     built_in_models: bool = Field(True, description="serve the models that come with the package")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe level logged")

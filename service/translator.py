@@ -21,10 +21,12 @@ from service.domain import (
     AnalysedText,
     DecodingJob,
     DecodingOptions,
+    FloatArray,
     Mechanism,
     TranslatedText,
 )
 from service.errors import InvalidRequestError, TextTooLongError
+from service.findings import DEFAULT_OMISSION_RULE, Finding, OmissionRule
 from service.threads import run_aside
 from service.unknown_words import replace_unknowns
 from service.whole_text import Decoded, Wanted, join_decoded
@@ -82,6 +84,7 @@ class Translator:
         limits: what it may be asked for.
         mechanisms: its attention mechanisms, the primary first; empty only where no alignment is ever asked for.
         rule: how its attention becomes alignment.
+        omission_rule: what speaks for a word's having been left out.
     """
 
     def __init__(
@@ -91,12 +94,14 @@ class Translator:
         limits: TranslatorLimits,
         mechanisms: Sequence[Mechanism],
         rule: AlignmentRule = DEFAULT_RULE,
+        omission_rule: OmissionRule = DEFAULT_OMISSION_RULE,
     ) -> None:
         self.tokenizer = tokenizer
         self.decoder = decoder
         self._limits = limits
         self.mechanisms = tuple(mechanisms)
         self.rule = rule
+        self.omission_rule = omission_rule
 
     async def translate(
         self,
@@ -222,10 +227,16 @@ class Translator:
                     target=target,
                     alignments=align(pairs, sentence, target, wanted.alignment, self.rule),
                     alternatives=tuple(self.alternatives(each.alternatives)),
-                    findings=diagnose(attentions[0], sentence, target) if wanted.diagnostics else (),
+                    findings=self._diagnose(attentions, sentence, target) if wanted.diagnostics else (),
                 )
             )
         return decoded
+
+    def _diagnose(
+        self, attentions: Sequence[FloatArray], sentence: AnalysedText, target: AnalysedText
+    ) -> tuple[Finding, ...]:
+        pairs = list(zip(self.mechanisms, attentions, strict=True))
+        return diagnose(pairs, sentence, target, self.omission_rule)
 
     def put_together(self, source: Source, decoded: Sequence[Sequence[Decoded]], wanted: Wanted) -> TranslatedText:
         """Builds the answer to one text from the hypotheses of each of its sentences, best first."""

@@ -120,5 +120,7 @@ async def readyz(request: Request) -> Response:
     "/metrics", summary="Prometheus metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}}
 )
 async def metrics(request: Request) -> Response:
-    """Requests, latencies, queues, rows, tokens and errors in Prometheus's text format."""
-    return Response(state_of(request).metrics.render(), media_type=METRICS_MEDIA_TYPE)
+    """Requests, latencies, queues, rows, tokens and errors of all processes in Prometheus's text format."""
+    state = state_of(request)
+    others = await state.link.ask_others() if state.link else []
+    return Response(state.metrics.render(others), media_type=METRICS_MEDIA_TYPE)

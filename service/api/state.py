@@ -9,6 +9,7 @@ from starlette.requests import Request
 
 from service.errors import ShuttingDownError
 from service.metrics import Metrics
+from service.process_link import ProcessLink
 from service.serving import ServedModels
 from service.settings import Settings
 
@@ -21,6 +22,7 @@ class AppState:
     metrics: Metrics = field(default_factory=Metrics)
     models: ServedModels | None = None
     draining: bool = False
+    link: ProcessLink | None = None  # to the other processes that serve, if there are any
 
     @property
     def status(self) -> Literal["starting", "ready", "failed", "draining"]:

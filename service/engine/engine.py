@@ -11,6 +11,7 @@ from service.decoding.jobs import check_job
 from service.decoding.lane import Hypotheses
 from service.decoding.progress import Listener
 from service.domain import DecodingJob, SpecialIds
+from service.engine.counts import EngineCounts
 from service.engine.limits import EngineLimits
 from service.engine.queue import JobQueue
 from service.engine.submission import Submission
@@ -28,6 +29,7 @@ class Engine:
         special_ids: its special token ids.
         limits: of all workers together.
         workers: how many batches are decoded at the same time, each by a thread of its own.
+        counts: to keep, where other processes have the same limits.
     """
 
     def __init__(
@@ -36,11 +38,12 @@ class Engine:
         special_ids: SpecialIds,
         limits: EngineLimits | None = None,
         workers: int = 1,
+        counts: EngineCounts | None = None,
     ) -> None:
         self._limits = limits or EngineLimits()
         self._vocabulary_size = backend.vocabulary_size
         self._special_ids = special_ids
-        self._queue = JobQueue(self._limits, workers)
+        self._queue = JobQueue(self._limits, workers, counts)
         self._workers = [Worker(backend, special_ids, self._queue, number) for number in range(workers)]
         self._open: set[Submission] = set()
 

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
+from service.engine.counts import EngineCounts
 from service.engine.limits import EngineLimits, Load
 from service.engine.submission import Submission, Ticket
 from service.errors import OverloadedError, ShuttingDownError
@@ -35,28 +36,34 @@ ROOM_TO_START: Final = 1 / 16
 """Share of the rows that must be free in a nearly full batch before sentences start, so that they start together."""
 
 
+LOOK_AGAIN_AFTER_S: Final = 0.01
+"""How long an idle worker with work before it waits to see whether a core is free by now."""
+
+
 class JobQueue:
     """The sentences that wait, request by request.
 
     Args:
         limits: of the engine.
         workers: how many take from it, numbered from 0; each may take on an equal part of what the engine may.
+        counts: to keep; the limits on what waits and on who decodes hold for all processes in them together.
     """
 
-    def __init__(self, limits: EngineLimits, workers: int = 1) -> None:
+    def __init__(self, limits: EngineLimits, workers: int = 1, counts: EngineCounts | None = None) -> None:
         self._limits = limits.part(workers)
         self._rows_waiting = 0
         self._rows_running = [0] * workers  # as each worker last said, with what it took then
         self._full = [False] * workers  # whether there was something then that did not fit
         self._turns: deque[deque[Ticket]] = deque()  # what each request has waiting, the next in turn first
-        self._length = 0
+        self._counts = counts or EngineCounts()
+        self._decoding = [False] * workers  # whether the worker has a batch
         self._overtakes = 0  # of the sentence that is next in turn and does not fit
         self._withdrawn: list[deque[Submission]] = [deque() for _ in range(workers)]
         self._closed = False
         self._changed = threading.Condition()  # its lock is reentrant
 
     def __len__(self) -> int:
-        return self._length
+        return self._counts.waiting.here
 
     def put(self, submission: Submission) -> None:
         """Queues every job of `submission`, or none.
@@ -69,10 +76,11 @@ class JobQueue:
         with self._changed:
             if self._closed:
                 raise ShuttingDownError("The service is shutting down.")
-            if self._length + len(tickets) > self._limits.max_queue:
+            self._counts.waiting.add(len(tickets))  # before the look at the sum: another process may be here as well
+            if self._counts.waiting.everywhere > self._limits.max_queue:
+                self._counts.waiting.add(-len(tickets))
                 raise OverloadedError("Too many sentences are waiting.")
             self._turns.append(tickets)
-            self._length += len(tickets)
             self._rows_waiting += _rows(tickets)
             self._changed.notify(len(tickets))
 
@@ -109,23 +117,27 @@ class JobQueue:
         Returns:
             As many as fit, or none; none after waiting says that the queue is closed and has run dry.
         """
-        if not wait and not self._length:
+        if not wait and not len(self):
             self._rows_running[worker], self._full[worker] = load.rows, False
             return []
         with self._changed:
             self._rows_running[worker] = load.rows
             if wait:
                 self._withdrawn[worker].clear()  # an empty batch has nothing to drop
-            while wait and not self._length and not self._closed:
-                self._changed.wait()
-            return self._admit(load, worker)
+                self._note_decoding(worker, False)
+                self._wait_for_work()
+            self._note_decoding(worker, True)
+            admitted = self._admit(load, worker)
+            self._note_decoding(worker, bool(load.rows or admitted))
+            return admitted
 
     def take_all(self) -> list[Ticket]:
         """The sentences that wait, all of them; for when none can start any more."""
         with self._changed:
             tickets = [ticket for turn in self._turns for ticket in turn]
             self._turns.clear()
-            self._length = self._rows_waiting = 0
+            self._rows_waiting = 0
+            self._counts.waiting.add(-len(self))
             return tickets
 
     def close(self) -> None:
@@ -133,6 +145,26 @@ class JobQueue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _wait_for_work(self) -> None:
+        """Returns when there is something that an idle worker may begin, or when there will be no more."""
+        while not self._closed or len(self):
+            if not len(self):
+                self._changed.wait()
+            elif self._another_may_decode:
+                return
+            else:
+                self._changed.wait(LOOK_AGAIN_AFTER_S)  # nobody says when a worker of another process ends
+
+    @property
+    def _another_may_decode(self) -> bool:
+        """Whether one more worker of this process may have a batch: the first always, others while cores are free."""
+        decoding, most = self._counts.decoding, self._counts.most_decoding
+        return not decoding.here or most is None or decoding.everywhere < most
+
+    def _note_decoding(self, worker: int, decoding: bool) -> None:
+        self._counts.decoding.add(decoding - self._decoding[worker])
+        self._decoding[worker] = decoding
 
     def _admit(self, load: Load, worker: int) -> list[Ticket]:
         """Takes turns until the batch is full, the worker has its share, or enough has started at a time."""
@@ -163,14 +195,19 @@ class JobQueue:
 
     def _share_of(self, worker: int) -> float:
         """How many rows a worker should run: as many as each of those that can take something on."""
-        running = [rows for other, rows in enumerate(self._rows_running) if other == worker or not self._full[other]]
+        may_begin = self._another_may_decode
+        running = [
+            rows
+            for other, rows in enumerate(self._rows_running)
+            if other == worker or (not self._full[other] and (self._decoding[other] or may_begin))
+        ]
         return (self._rows_waiting + sum(running)) / len(running)
 
     def _start(self, turn: deque[Ticket]) -> Ticket:
         """The first ticket of a request, whose next turn comes after those of all others."""
         ticket = turn.popleft()
         ticket.submission.started = True
-        self._length -= 1
+        self._counts.waiting.add(-1)
         self._rows_waiting -= ticket.job.options.rows
         if turn:
             self._turns.append(turn)
@@ -180,7 +217,7 @@ class JobQueue:
         for place, turn in enumerate(self._turns):
             if turn[0].submission is submission:
                 del self._turns[place]
-                self._length -= len(turn)
+                self._counts.waiting.add(-len(turn))
                 self._rows_waiting -= _rows(turn)
                 self._overtakes = 0 if place == 0 else self._overtakes
                 return

@@ -1,5 +1,7 @@
 // From the API's answer to what is drawn: parts (sentences) with units (words or tokens), weights and links.
 
+import { isRightToLeft } from "./geometry.js";
+
 const LEAST_TOKEN_LINK = 0.1; // the API links words only; between tokens, curves show weights from here on
 
 /** Takes `{source, hypothesis}`, or an item of the API's `translations` or `pairs`, to the former, or null. */
@@ -10,7 +12,7 @@ export function pickHypothesis(translation, index = 0) {
 }
 
 /**
- * Reads what is to be drawn into parts, one for each sentence: `source` and `target` `{units, text}`, `weights`
+ * Reads what is to be drawn into parts, one for each sentence: `source` and `target` `{units, rightToLeft}`, `weights`
  * (target x source) or null, `links` between the part's units, `first`, the index of each side's first unit in the whole text.
  */
 export function readParts({ source, hypothesis }, { granularity, mechanism }) {
@@ -52,7 +54,7 @@ function readSide(side, granularity, [first, end]) {
     joined: index > 0 && unit.start === all[index - 1].end && !unit.special,
     logProb: unit.log_prob ?? (granularity === "words" ? wordLogProb(side.tokens, unit) : null),
   }));
-  return { units, text: units.map((unit) => unit.text).join(" ") };
+  return { units, rightToLeft: isRightToLeft(units.map(({ text }) => text).join(" ")) };
 }
 
 /** A word is as likely as its tokens together; null where the API gave no log-probabilities. */

@@ -1,5 +1,7 @@
 // Pieces of <alignment-view>: boxes around drawings, names for screen readers, what a place says.
 
+import { make } from "./elements.js";
+
 export const OTHER = { source: "target", target: "source" };
 const DECIMALS = 4; // as the API gives weights
 
@@ -25,21 +27,14 @@ export function focusUnit(text, side, index) {
   unit.scrollIntoView({ block: "nearest", inline: "nearest" });
 }
 
-export function formBox(drawing, index) {
-  const box = document.createElement("div");
-  box.className = "form";
-  box.dataset.part = index;
-  box.append(drawing);
-  return box;
+export function formBox(drawing, part) {
+  return make("div", { className: "form", attributes: { "data-part": part } }, drawing);
 }
 
-export function matrixBox(drawing, index) {
-  const box = formBox(drawing, index);
-  box.classList.add("matrix-box");
-  box.tabIndex = 0;
-  box.setAttribute("role", "group");
-  box.setAttribute("aria-label", "Alignment matrix; arrow keys read its values");
-  return box;
+export function matrixBox(drawing, part) {
+  const name = { role: "group", "aria-label": "Alignment matrix; arrow keys read its values" };
+  const attributes = { ...name, tabindex: 0, "data-part": part };
+  return make("div", { className: "form matrix-box", attributes }, drawing);
 }
 
 /** What screen readers say of a unit. */
@@ -50,7 +45,7 @@ export function nameOf(part, side, index) {
 
 /** What a place says, in words and figures. */
 export function readout(part, place, pairs) {
-  const bold = (text) => Object.assign(document.createElement("b"), { textContent: text, dir: "auto" });
+  const bold = (textContent) => make("b", { textContent, dir: "auto" });
   const { source, target } = place;
   if (source !== undefined && target !== undefined) {
     const weight = part.weights[target][source].toFixed(DECIMALS);
@@ -67,6 +62,7 @@ export function readout(part, place, pairs) {
   return unit.logProb === null ? said : [...said, `; probability ${percent(Math.exp(unit.logProb))}`];
 }
 
-function percent(share) {
+export function percent(share) {
+  if (share < 0.001) return "< 0.1%";
   return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 }

@@ -42,14 +42,16 @@ svg text { fill: var(--_text); }
 .lighting .curve.lit { stroke: var(--_accent); stroke-opacity: 1; }
 .backdrop { fill: var(--_surface); }
 .cell { fill: var(--_heat); }
-.grid { fill: none; stroke: var(--_line); stroke-width: 1; }
+.grid, .scale { fill: none; stroke: var(--_line); stroke-width: 1; }
+.legend text { fill: var(--_muted); }
 .label.lit { font-weight: 700; fill: var(--_accent); }
 .band { fill: none; stroke: var(--_accent); stroke-opacity: 0.45; }
 .frame { fill: none; stroke: var(--_accent); stroke-width: 2.5; }
 .readout { min-height: 1.5em; margin: 0.4rem 0 0; color: var(--_muted); font-size: 0.9rem; text-align: center; overflow-wrap: anywhere; }
 .readout b { color: var(--_text); font-weight: 600; }
-.heard { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; contain: strict; top: 0; left: 0; }
+.heard { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); contain: strict; inset: 0; }
 @media print {
+  :host { color-scheme: light; }
   .form { overflow: visible; max-height: none; }
   svg { print-color-adjust: exact; max-width: 100%; height: auto; }
 }

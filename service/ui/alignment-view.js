@@ -4,9 +4,10 @@
 import { pickHypothesis, readParts } from "./alignment-data.js";
 import { clamp, focusUnit, formBox, holds, linksAt, matrixBox, OTHER, readout } from "./alignment-parts.js";
 import { alignmentStyle } from "./alignment-style.js";
-import { utf16Offsets } from "./code-points.js";
+import { utf16Offset } from "./code-points.js";
 import { drawMarks, drawMatrix, drawText, makeTable, stick } from "./drawing.js";
-import { cellAt, isRightToLeft } from "./geometry.js";
+import { make } from "./elements.js";
+import { cellAt } from "./geometry.js";
 import { exportedSvg } from "./svg-export.js";
 
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -19,9 +20,9 @@ export class AlignmentView extends HTMLElement {
 
   #translation = null;
   #parts = []; // {part, text, matrix, layout, cell}
-  #offsets = { source: [0], target: [0] };
-  #box = document.createElement("div");
-  #readout = document.createElement("p");
+  #texts = {};
+  #box = make("div");
+  #readout = make("p", { className: "readout", attributes: { role: "status" } });
   #scheduled = false;
   #tables = 0;
   #family = null;
@@ -31,8 +32,6 @@ export class AlignmentView extends HTMLElement {
     this.attachShadow({ mode: "open" });
     style ??= alignmentStyle();
     this.shadowRoot.adoptedStyleSheets = [style];
-    this.#readout.className = "readout";
-    this.#readout.setAttribute("role", "status");
     this.shadowRoot.append(this.#box, this.#readout);
     this.#listen();
   }
@@ -91,7 +90,6 @@ export class AlignmentView extends HTMLElement {
   /** The drawings that are seen, with nothing lit. */
   get drawings() {
     this.#unlight();
-    for (const { matrix } of this.#parts) if (matrix) stick(matrix);
     return [...this.#box.querySelectorAll("svg")];
   }
 
@@ -110,13 +108,13 @@ export class AlignmentView extends HTMLElement {
     const picked = pickHypothesis(this.#translation, Number(this.getAttribute("hypothesis") ?? 0));
     const view = { granularity: this.granularity, mechanism: this.getAttribute("mechanism") };
     const parts = picked ? readParts(picked, view) : [];
-    this.#offsets = {
-      source: utf16Offsets(picked?.source.text ?? ""),
-      target: utf16Offsets(picked?.hypothesis.text ?? ""),
-    };
+    this.#texts = { source: picked?.source.text, target: picked?.hypothesis.text };
     this.#family ??= getComputedStyle(this).fontFamily; // asking at every drawing would lay the page out every time
     this.#parts = parts.map((part, index) => this.#drawPart(part, index, this.#family));
     this.#box.replaceChildren(...this.#parts.flatMap(({ boxes }) => boxes));
+    for (const { part, boxes } of this.#parts) {
+      if (part.source.rightToLeft) for (const box of boxes) box.scrollLeft = box.scrollWidth;
+    }
     this.#readout.replaceChildren();
     clearTimeout(this.#tables);
     this.#tables = setTimeout(() => this.#addTables(), TABLE_DELAY_MS);
@@ -138,14 +136,11 @@ export class AlignmentView extends HTMLElement {
     return drawn;
   }
 
-
   #addTables() {
     for (const { part, matrix } of this.#parts) {
       if (!matrix) continue;
-      const heard = document.createElement("div");
-      heard.className = "heard";
-      heard.append(makeTable(part, `Weights of source ${this.granularity} (columns) for target ${this.granularity}`));
-      matrix.parentElement.append(heard);
+      const caption = `Weights from 0 to 1 of source ${this.granularity} (columns) for target ${this.granularity}`;
+      matrix.parentElement.append(make("div", { className: "heard" }, makeTable(part, caption)));
     }
   }
 
@@ -193,7 +188,7 @@ export class AlignmentView extends HTMLElement {
     };
     text?.classList.add("lighting");
     for (const side of ["source", "target"]) {
-      const units = new Set(place[side] === undefined ? pairs.map((link) => link[side]) : [place[side]]);
+      const units = place[side] === undefined ? pairs.map((link) => link[side]) : [place[side]];
       for (const index of units) lit(`.unit[data-${side}="${index}"], .label[data-${side}="${index}"]`);
     }
     for (const { source, target } of pairs) lit(`.curve[data-source="${source}"][data-target="${target}"]`);
@@ -221,8 +216,8 @@ export class AlignmentView extends HTMLElement {
     const detail = { granularity: this.granularity, links: [] };
     for (const [side, index] of Object.entries(place)) {
       const { text, start, end } = part[side].units[index];
-      const offsets = this.#offsets[side];
-      detail[side] = { index: index + part.first[side], text, start, end, utf16: [offsets[start], offsets[end]] };
+      const utf16 = [start, end].map((place) => utf16Offset(this.#texts[side], place));
+      detail[side] = { index: index + part.first[side], text, start, end, utf16 };
     }
     detail.links = pairs.map(({ source, target, weight }) => ({
       source: source + part.first.source,
@@ -233,23 +228,21 @@ export class AlignmentView extends HTMLElement {
   }
 
   #press(event) {
-    const found = this.#find(event);
     const step = STEPS[event.key];
-    if (found && (event.key === "Enter" || event.key === " ")) {
-      event.preventDefault();
-      this.#select(found.drawn, found.place);
-    } else if (step && found) {
-      event.preventDefault();
-      this.#walk(found.drawn, found.place, step);
-    } else if (event.target.classList.contains("matrix-box")) {
-      this.#pressMatrix(event, step);
-    }
+    if (!step && event.key !== "Enter" && event.key !== " ") return;
+    const matrix = event.target.matches(".matrix-box") && this.#parts[event.target.dataset.part];
+    const found = matrix ? { drawn: matrix, place: { target: matrix.cell.target } } : this.#find(event);
+    if (!found) return;
+    event.preventDefault();
+    if (!step) this.#select(found.drawn, found.place);
+    else if (matrix) this.#walkMatrix(matrix, step);
+    else this.#walk(found.drawn, found.place, step);
   }
 
   /** Moves the focus among the words: along the line, or over to what a word is aligned with. */
   #walk({ part, text }, place, [along, across]) {
     const [[side, index]] = Object.entries(place);
-    const mirrored = isRightToLeft(part[side].text) ? -along : along;
+    const mirrored = part[side].rightToLeft ? -along : along;
     let next = { side, index: index + mirrored };
     if (across) {
       const other = OTHER[side];
@@ -259,18 +252,11 @@ export class AlignmentView extends HTMLElement {
     focusUnit(text, next.side, next.index);
   }
 
-  #pressMatrix(event, step) {
-    const drawn = this.#parts[event.target.dataset.part];
+  #walkMatrix(drawn, [along, down]) {
     const { cell, part, layout } = drawn;
-    if (event.key === "Enter" || event.key === " ") {
-      event.preventDefault();
-      this.#select(drawn, { target: cell.target });
-    }
-    if (!step) return;
-    event.preventDefault();
-    const along = isRightToLeft(part.source.text) ? -step[0] : step[0];
-    cell.source = clamp(cell.source + (drawn.walked ? along : 0), layout.columns.length);
-    cell.target = clamp(cell.target + (drawn.walked ? step[1] : 0), layout.rows.length);
+    const mirrored = part.source.rightToLeft ? -along : along;
+    cell.source = clamp(cell.source + (drawn.walked ? mirrored : 0), layout.columns.length);
+    cell.target = clamp(cell.target + (drawn.walked ? down : 0), layout.rows.length);
     drawn.walked = true; // the first press shows where one stands
     this.#light(drawn, { ...cell });
     drawn.matrix.querySelector(".frame")?.scrollIntoView({ block: "nearest", inline: "nearest" });

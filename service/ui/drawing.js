@@ -2,36 +2,45 @@
 
 import { nameOf } from "./alignment-parts.js";
 import { graphemes } from "./code-points.js";
-import { heatOpacity, isRightToLeft, layOutMatrix, layOutText, MATRIX_FORM } from "./geometry.js";
+import { make } from "./elements.js";
+import { heatOpacity, layOutMatrix, layOutText, MATRIX_FORM, TEXT_FORM } from "./geometry.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const FONT_SIZE = { text: 17, matrix: 13 };
 const BASELINE = 0.35; // of the font size below a line's middle
 const SHADES = 50; // more than the eye tells apart
+const DECIMALS = 2; // of lengths
 
 let canvas = null;
 
 function measurer(size, family) {
   canvas ??= document.createElement("canvas").getContext("2d");
   canvas.font = `${size}px ${family}`;
-  const context = canvas;
-  return (text) => context.measureText(text).width;
+  return (text) => canvas.measureText(text).width;
 }
 
-function svg(name, attributes = {}, ...children) {
+/** Makes an element of SVG; numbers are rounded. */
+export function svg(name, attributes = {}, ...children) {
   const made = document.createElementNS(SVG, name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  for (const [key, value] of Object.entries(attributes)) {
+    made.setAttribute(key, typeof value === "number" ? Number(value.toFixed(DECIMALS)) : value);
+  }
   made.append(...children);
   return made;
 }
 
+/** Text that keeps the width it was measured with: exported, it is seen with fonts that nobody knows. */
+function writing(text, width, attributes) {
+  return svg("text", { textLength: width, lengthAdjust: "spacingAndGlyphs", ...attributes }, text);
+}
+
 function root(layout, kind, family, label) {
-  const { width, height } = layout;
+  const [width, height] = [layout.width, layout.height].map(Math.ceil);
   return svg("svg", {
     class: kind,
-    width: Math.ceil(width),
-    height: Math.ceil(height),
-    viewBox: `0 0 ${Math.ceil(width)} ${Math.ceil(height)}`,
+    width,
+    height,
+    viewBox: `0 0 ${width} ${height}`,
     "font-family": family,
     "font-size": FONT_SIZE[kind],
     ...label,
@@ -41,42 +50,40 @@ function root(layout, kind, family, label) {
 /** Draws the text form of a part (see `readParts`): `.unit`s, `data-source` or `data-target`, and `.curve`s. */
 export function drawText(part, family) {
   const measure = measurer(FONT_SIZE.text, family);
-  const side = ({ units, text }) => ({
-    units: units.map((unit) => ({ width: measure(unit.text), joined: unit.joined })),
-    rightToLeft: isRightToLeft(text),
+  const side = ({ units, rightToLeft }) => ({
+    units: units.map(({ text, joined }) => ({ width: measure(text), joined })),
+    rightToLeft,
   });
   const layout = layOutText(side(part.source), side(part.target), part.links);
   const drawing = root(layout, "text", family, { role: "group", "aria-label": "Words and their links" });
   for (const { source, target, path, strokeWidth } of layout.curves) {
-    const curve = svg("path", { class: "curve", d: path, "stroke-width": strokeWidth });
-    Object.assign(curve.dataset, { source, target });
-    drawing.append(curve);
+    const ends = { "data-source": source, "data-target": target };
+    drawing.append(svg("path", { class: "curve", ...ends, d: path, "stroke-width": strokeWidth }));
   }
   for (const name of ["source", "target"]) {
-    const line = svg("g", { class: `line ${name}` });
-    part[name].units.forEach((unit, index) => {
-      const drawn = drawUnit(unit, layout[name][index], name, index);
-      drawn.setAttribute("aria-label", nameOf(part, name, index));
-      line.append(drawn);
-    });
-    drawing.append(line);
+    const units = part[name].units.map((_, index) => drawUnit(part, name, index, layout[name][index]));
+    drawing.append(svg("g", { class: `line ${name}` }, ...units));
   }
   return drawing;
 }
 
-function drawUnit(unit, box, side, index) {
-  const { x, y, width, height, middle } = box;
-  const made = svg("g", { class: unit.special ? "unit special" : "unit", role: "button", tabindex: -1 });
-  made.dataset[side] = index;
+function drawUnit(part, side, index, { x, y, width, height, middle }) {
+  const unit = part[side].units[index];
+  const made = svg("g", {
+    class: unit.special ? "unit special" : "unit",
+    role: "button",
+    tabindex: -1,
+    [`data-${side}`]: index,
+    "aria-label": nameOf(part, side, index),
+  });
   made.append(svg("rect", { class: "box", x, y, width, height, rx: 5 }));
   if (side === "target" && unit.logProb !== null) {
     const doubt = 1 - Math.exp(unit.logProb);
     const shade = { x: x + 3, y: y + height - 4, width: width - 6, height: 4, rx: 2 };
-    made.append(svg("rect", { class: "doubt", ...shade, "fill-opacity": doubt.toFixed(3) }));
+    made.append(svg("rect", { class: "doubt", ...shade, "fill-opacity": doubt }));
   }
-  const text = svg("text", { x: middle, y: y + height / 2 + BASELINE * FONT_SIZE.text, "text-anchor": "middle" });
-  text.textContent = unit.text;
-  made.append(text);
+  const place = { x: middle, y: y + height / 2 + BASELINE * FONT_SIZE.text, "text-anchor": "middle" };
+  made.append(writing(unit.text, width - 2 * TEXT_FORM.unitPadding, place));
   return made;
 }
 
@@ -85,8 +92,8 @@ export function drawMatrix(part, family) {
   const measure = measurer(FONT_SIZE.matrix, family);
   const label = (unit) => shorten(unit.text, measure);
   const [columns, rows] = [part.source.units.map(label), part.target.units.slice(0, part.weights.length).map(label)];
-  const rightToLeft = isRightToLeft(part.source.text);
-  const layout = layOutMatrix(columns.map(measure), rows.map(measure), rightToLeft);
+  const widths = [columns, rows].map((labels) => labels.map(({ width }) => width));
+  const layout = layOutMatrix(...widths, part.source.rightToLeft);
   const drawing = root(layout, "matrix", family, { "aria-hidden": "true" });
   drawing.append(drawCells(part.weights, layout), drawGrid(layout), ...drawLabels(columns, rows, layout));
   return { drawing, layout };
@@ -109,33 +116,51 @@ function drawCells(weights, layout) {
   return svg("g", { class: "cells" }, ...paths);
 }
 
-function drawGrid({ left, right, top, bottom, columns, rows }) {
-  const across = [...rows, bottom].map((y) => `M${left} ${y.toFixed(2)}H${right}`);
-  const down = [...columns.toSorted((a, b) => a - b), right].map((x) => `M${x} ${top.toFixed(2)}V${bottom.toFixed(2)}`);
+function drawGrid(layout) {
+  const [left, right, top, bottom] = ["left", "right", "top", "bottom"].map((side) => layout[side].toFixed(DECIMALS));
+  const across = [...layout.rows, layout.bottom].map((y) => `M${left} ${y.toFixed(DECIMALS)}H${right}`);
+  const down = [...layout.columns, layout.right].map((x) => `M${x.toFixed(DECIMALS)} ${top}V${bottom}`);
   return svg("path", { class: "grid", d: [...across, ...down].join("") });
+}
+
+/** Which colour means which weight; in the corner, where it stays in sight. */
+function drawLegend({ legend: { x, y } }) {
+  const { weights, swatch, gap } = MATRIX_FORM.legend;
+  const [width, height] = [weights.length * swatch, swatch];
+  const squares = weights.map((weight, index) => {
+    const place = { x: x + index * swatch, y, width: swatch, height };
+    return svg("rect", { class: "cell", ...place, "fill-opacity": heatOpacity(weight) });
+  });
+  const baseline = y + height / 2 + BASELINE * FONT_SIZE.matrix;
+  return svg(
+    "g",
+    { class: "legend" },
+    svg("title", {}, "Weight"),
+    ...squares,
+    svg("rect", { class: "scale", x, y, width, height }),
+    svg("text", { x: x - gap, y: baseline, "text-anchor": "end" }, "0"),
+    svg("text", { x: x + width + gap, y: baseline }, "1"),
+  );
 }
 
 function drawLabels(columns, rows, layout) {
   const { cell, labelGap, slant } = MATRIX_FORM;
   const lower = BASELINE * FONT_SIZE.matrix;
-  const label = (side, index, textContent, attributes) => {
-    const made = Object.assign(svg("text", { class: "label", ...attributes }), { textContent });
-    made.dataset[side] = index;
-    return made;
-  };
-  const above = columns.map((text, index) => {
+  const label = (side, index, { text, width }, attributes) =>
+    writing(text, width, { class: "label", [`data-${side}`]: index, ...attributes });
+  const above = columns.map((column, index) => {
     const [x, y] = [layout.columns[index] + cell / 2 + lower, layout.top - labelGap];
     const transform = `translate(${x.toFixed(1)} ${y.toFixed(1)}) rotate(-${slant})`;
-    return label("source", index, text, { transform });
+    return label("source", index, column, { transform });
   });
-  const beside = rows.map((text, index) => {
+  const beside = rows.map((row, index) => {
     const y = layout.rows[index] + cell / 2 + lower;
-    return label("target", index, text, { x: layout.left - labelGap, y, "text-anchor": "end" });
+    return label("target", index, row, { x: layout.left - labelGap, y, "text-anchor": "end" });
   });
   const area = (width, height, labels) =>
     svg("g", { class: "labels" }, svg("rect", { class: "backdrop", width, height }), ...labels);
   const { left, top, width, height } = layout;
-  return [area(left - 1, height, beside), area(width, top - 1, above), area(left - 1, top - 1, [])];
+  return [area(left - 1, height, beside), area(width, top - 1, above), area(left - 1, top - 1, [drawLegend(layout)])];
 }
 
 /** Keeps labels in sight when a matrix is scrolled so far. */
@@ -146,11 +171,16 @@ export function stick(drawing, x = 0, y = 0) {
   corner?.setAttribute("transform", `translate(${x} ${y})`);
 }
 
-function shorten(text, measure) {
-  if (measure(text) <= MATRIX_FORM.longestLabel) return text;
-  const characters = graphemes(text);
-  while (characters.length > 1 && measure(`${characters.join("")}…`) > MATRIX_FORM.longestLabel) characters.pop();
-  return `${characters.join("")}…`;
+/** A label and its width, cut where it is too long. */
+function shorten(whole, measure) {
+  let [text, width] = [whole, measure(whole)];
+  const characters = width > MATRIX_FORM.longestLabel ? graphemes(whole) : [];
+  while (characters.length > 1 && width > MATRIX_FORM.longestLabel) {
+    characters.pop();
+    text = `${characters.join("")}…`;
+    width = measure(text);
+  }
+  return { text, width };
 }
 
 /** Bands over a row and a column, and a frame around a cell; each may be missing. */
@@ -159,30 +189,21 @@ export function drawMarks(layout, { source, target }) {
   const { left, right, top, bottom, columns, rows } = layout;
   const marks = svg("g", { class: "marks" });
   const band = (x, y, width, height, kind = "band") => marks.append(svg("rect", { class: kind, x, y, width, height }));
-  if (target !== undefined && target in rows) band(left, rows[target], right - left, cell);
-  if (source !== undefined && source in columns) band(columns[source], top, cell, bottom - top);
+  if (target in rows) band(left, rows[target], right - left, cell);
+  if (source in columns) band(columns[source], top, cell, bottom - top);
   if (source in columns && target in rows) band(columns[source], rows[target], cell, cell, "frame");
   return marks;
 }
 
 /** Makes the table that says the same as a matrix drawing, for those who hear it. */
 export function makeTable(part, caption) {
-  const table = document.createElement("table");
-  table.createCaption().textContent = caption;
-  const heading = (row, scope, text) => {
-    const cell = document.createElement("th");
-    cell.scope = scope;
-    cell.textContent = text;
-    row.append(cell);
-  };
-  const head = table.createTHead().insertRow();
-  head.insertCell();
-  for (const unit of part.source.units) heading(head, "col", unit.text);
-  const body = table.createTBody();
-  part.weights.forEach((weights, index) => {
-    const row = body.insertRow();
-    heading(row, "row", part.target.units[index].text);
-    for (const weight of weights) row.insertCell().textContent = String(weight);
+  const heading = (scope, { text }) => make("th", { scope, textContent: text });
+  const columns = part.source.units.map((unit) => heading("col", unit));
+  const rows = part.weights.map((weights, index) => {
+    const row = make("tr", {}, heading("row", part.target.units[index]));
+    for (const weight of weights) row.insertCell().textContent = weight;
+    return row;
   });
-  return table;
+  const head = make("thead", {}, make("tr", {}, make("td"), ...columns));
+  return make("table", {}, make("caption", { textContent: caption }), head, make("tbody", {}, ...rows));
 }

@@ -1,5 +1,5 @@
-// Where everything in a drawing stands: numbers from numbers, nothing of the browser. Lengths are CSS pixels, x grows
-// to the right and y downwards. Whoever measures text differently gets another drawing by the same rules.
+// Where everything in a drawing stands: numbers from numbers. Lengths are CSS pixels, x grows to the right and y
+// downwards. `service/plot` follows the same rules without a browser, with estimates of how wide texts are.
 
 export const TEXT_FORM = {
   margin: 10, // around the drawing
@@ -15,27 +15,22 @@ export const TEXT_FORM = {
 export const MATRIX_FORM = {
   cell: 26,
   labelGap: 7, // between labels and cells
-  margin: 6,
+  margin: 10,
   longestLabel: 130, // longer ones are cut
   slant: 55, // degrees by which column labels rise
   lineHeight: 18,
+  legend: { weights: [0, 0.25, 0.5, 0.75, 1], swatch: 10, figure: 11, gap: 3 }, // squares between a 0 and a 1
 };
 
 const HEAT_EXPONENT = 0.75; // lifts small weights into sight; the order of weights stays
 
 /** Opacity of a cell's colour: 0 for nothing, 1 for a weight of 1. */
 export function heatOpacity(weight) {
-  return Math.min(1, Math.max(0, weight)) ** HEAT_EXPONENT;
-}
-
-/** Stroke width of a curve. */
-export function strokeWidth(weight) {
-  const { thinnest, thickest } = TEXT_FORM;
-  return thinnest + (thickest - thinnest) * Math.min(1, Math.max(0, weight));
+  return weight ** HEAT_EXPONENT;
 }
 
 /** Places one line's boxes in reading order; `joined` units follow the one before without white space. */
-export function placeInLine(units) {
+function placeInLine(units) {
   const { unitPadding, space, joint } = TEXT_FORM;
   let x = 0;
   const boxes = units.map(({ width, joined }, index) => {
@@ -52,7 +47,7 @@ export function placeInLine(units) {
  * that is read from right to left begins at the right edge of the drawing.
  */
 export function layOutText(source, target, links) {
-  const { margin, unitHeight, rise } = TEXT_FORM;
+  const { margin, unitHeight, rise, thinnest, thickest } = TEXT_FORM;
   const lines = [source, target].map(({ units }) => placeInLine(units));
   const inner = Math.max(lines[0].width, lines[1].width);
   const [above, below] = [source, target].map(({ rightToLeft }, row) => {
@@ -70,13 +65,13 @@ export function layOutText(source, target, links) {
     curves: links.map((link) => ({
       ...link,
       path: curve(above[link.source], below[link.target]),
-      strokeWidth: strokeWidth(link.weight),
+      strokeWidth: thinnest + (thickest - thinnest) * link.weight,
     })),
   };
 }
 
 /** The path of an SVG curve from the lower edge of one box to the upper edge of another. */
-export function curve(above, below) {
+function curve(above, below) {
   const top = above.y + above.height;
   const middle = (top + below.y) / 2;
   const [from, to] = [above.middle, below.middle].map((x) => x.toFixed(1));
@@ -85,12 +80,13 @@ export function curve(above, below) {
 
 /**
  * Lays out the matrix form from the widths of its labels (at most `longestLabel`): a column for each source unit, from
- * the right where the source is read so, and a row for each target unit.
+ * the right where the source is read so, and a row for each target unit. The legend's squares begin in the corner.
  */
 export function layOutMatrix(columnWidths, rowWidths, rightToLeft) {
-  const { cell, labelGap, margin, slant, lineHeight } = MATRIX_FORM;
+  const { cell, labelGap, margin, slant, lineHeight, legend } = MATRIX_FORM;
+  const legendWidth = 2 * legend.figure + legend.weights.length * legend.swatch;
   const angle = (slant * Math.PI) / 180;
-  const left = margin + Math.max(0, ...rowWidths) + labelGap;
+  const left = margin + Math.max(legendWidth, ...rowWidths) + labelGap;
   const top = margin + Math.max(0, ...columnWidths) * Math.sin(angle) + lineHeight / 2 + labelGap;
   const columns = columnWidths.map((_, index) => {
     const place = rightToLeft ? columnWidths.length - 1 - index : index;
@@ -109,6 +105,7 @@ export function layOutMatrix(columnWidths, rowWidths, rightToLeft) {
     bottom: top + rowWidths.length * cell,
     columns,
     rows,
+    legend: { x: margin + legend.figure, y: margin },
   };
 }
 

@@ -9,8 +9,10 @@ import { TextView } from "./text-view.js";
 
 const TYPING_PAUSE_MS = 300;
 const EXAMPLE = "I would like a cup of tea, please.";
+const ASKED = ["text", "model", "beam", "n", "lp"];
 const VIEW = { "form-choice": "form", unit: "unit", mech: "mech" };
 
+let models = [];
 let state = readAddress(location.hash);
 let current = new AbortController();
 let pause = 0;
@@ -111,10 +113,11 @@ function countDown(seconds) {
 function typed() {
   current.abort();
   clearTimeout(pause);
-  const field = (id) => (byId(id).validity.valid ? byId(id).valueAsNumber : state[id]) || state[id];
-  const lp = byId("lp").validity.valid && byId("lp").value !== "" ? byId("lp").valueAsNumber : state.lp;
-  const asked = { text: byId("text").value, model: byId("model").value, beam: field("beam"), n: field("n"), lp };
-  state = { ...state, ...asked, picked: {}, changed: {} };
+  state = { ...state, text: byId("text").value, model: byId("model").value, picked: {}, changed: {} };
+  for (const id of ["beam", "n", "lp"]) {
+    const { validity, value } = byId(id);
+    if (validity.valid && value) state[id] = Number(value);
+  }
   byId("undo").disabled = true;
   phase("waiting", "…");
   pause = setTimeout(() => {
@@ -139,23 +142,19 @@ function dress({ view: element }) {
   element.toggleAttribute("confidence", state.shade);
 }
 
-function fillForm() {
-  for (const id of ["text", "beam", "n", "lp"]) byId(id).value = state[id];
-  for (const [id, name] of Object.entries(VIEW)) byId(id).value = state[name];
-  byId("shade").checked = state.shade;
-  byId("model").value = state.model;
-}
-
 async function arrive() {
   state = readAddress(location.hash);
-  if (!state.model) state.model = byId("model").options[0]?.value ?? "";
-  fillForm();
+  state.model ||= models[0]?.name ?? "";
+  listMechanisms();
+  for (const id of ASKED) byId(id).value = state[id];
+  for (const [id, name] of Object.entries(VIEW)) byId(id).value = state[name];
+  byId("shade").checked = state.shade;
   remember(state);
   view.cards.forEach(dress);
   await settle();
 }
 
-function listMechanisms(models) {
+function listMechanisms() {
   const known = models.find(({ name }) => name === state.model)?.mechanisms ?? [];
   const options = known.map(({ name }, index) => make("option", { value: index ? name : "", textContent: name }));
   byId("mech").replaceChildren(...options);
@@ -176,15 +175,17 @@ async function takeAway({ dataset }) {
       return;
     }
     const drawing = exportedSvg(cards.flatMap((card) => card.view.drawings));
-    const svg = () => new Blob([drawing], { type: "image/svg+xml" });
-    download(`alignment.${dataset.download}`, dataset.download === "svg" ? svg() : await toPng(drawing));
+    if (!drawing) throw new Error("nothing is drawn.");
+    const file = dataset.download === "svg" ? new Blob([drawing], { type: "image/svg+xml" }) : await toPng(drawing);
+    download(`alignment.${dataset.download}`, file);
   } catch (error) {
     byId("status").textContent = `That did not work: ${error.message}`;
   }
 }
 
 async function start() {
-  for (const id of ["text", "model", "beam", "n", "lp"]) byId(id).addEventListener("input", typed);
+  for (const id of ASKED) byId(id).addEventListener("input", typed);
+  byId("model").addEventListener("input", listMechanisms);
   for (const id of [...Object.keys(VIEW), "shade"]) byId(id).addEventListener("input", looked);
   byId("form").addEventListener("submit", (event) => event.preventDefault());
   byId("undo").addEventListener("click", () => history.back());
@@ -198,17 +199,13 @@ async function start() {
 async function begin() {
   phase("waiting", "Loading …");
   try {
-    const { models } = await ask("models");
+    ({ models } = await ask("models"));
     byId("model").replaceChildren(
       ...models.map(({ name, source_language: from, target_language: to }) =>
         make("option", { value: name, textContent: `${from} → ${to} (${name})` }),
       ),
     );
-    byId("model").addEventListener("input", () => listMechanisms(models));
     byId("again").onclick = () => translate();
-    state = readAddress(location.hash);
-    state.model ||= models[0].name;
-    listMechanisms(models);
   } catch (error) {
     phase("failed", error.message, true);
     return;

@@ -1,5 +1,6 @@
 // What the model held likely in place of a word, and what follows from choosing one of it.
 
+import { percent } from "./alignment-parts.js";
 import { button, make } from "./elements.js";
 
 const SPACE_SIGN = /\u2581/g; // in tokens
@@ -61,9 +62,4 @@ function says(token) {
 function shownText(token) {
   const text = token.replace(SPACE_SIGN, " ").trim();
   return token.startsWith("\u2581") || !/^\p{L}/u.test(text) || text === ENDING ? text : `…${text}`;
-}
-
-function percent(share) {
-  if (share < 0.001) return "< 0.1%";
-  return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 }

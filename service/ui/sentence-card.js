@@ -55,7 +55,6 @@ export class SentenceCard {
     this.#shown = { source, hypothesis: hypotheses[index] };
     this.#question.replaceChildren();
     this.#problem.hidden = true;
-    this.view.hidden = false;
     this.view.translation = this.#shown;
     this.#list.replaceChildren(...hypotheses.map((each, at) => this.#entry(each, at, at === index)));
     this.#list.hidden = false;

@@ -1,45 +1,41 @@
 // A drawing as a document of its own: styles that came from outside are written into it.
 
-const SVG = "http://www.w3.org/2000/svg";
+import { stick, svg } from "./drawing.js";
+
 const WRITTEN = ["fill", "fill-opacity", "stroke", "stroke-opacity", "stroke-width", "font-weight"];
 const LEFT_OUT = ["class", "role", "tabindex", "aria-label", "aria-hidden"];
+const UNSEEN = ".backdrop, .box:not(.selected)"; // while nothing is lit
+const NOT_IN_XML = /[^\t\n\r -\uD7FF\uE000-\uFFFD\u{10000}-\u{10FFFF}]/gu;
 const GAP = 12; // between drawings that stand below each other
 
 /** Puts drawings, which must stand in a page so that their colours are known, below each other; null if none. */
 export function exportedSvg(drawings) {
   if (drawings.length === 0) return null;
-  const size = (name) => drawings.map((drawing) => Number(drawing.getAttribute(name)));
-  const width = Math.max(...size("width"));
-  const height = size("height").reduce((sum, each) => sum + each + GAP, -GAP);
-  const whole = document.createElementNS(SVG, "svg");
-  const background = document.createElementNS(SVG, "rect");
-  for (const [key, value] of Object.entries({ width, height })) {
-    whole.setAttribute(key, value);
-    background.setAttribute(key, value);
-  }
-  whole.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  background.setAttribute("fill", getComputedStyle(drawings[0].parentElement).backgroundColor);
-  whole.append(background);
-  let y = 0;
-  for (const drawing of drawings) {
+  const width = Math.max(...drawings.map((drawing) => drawing.width.baseVal.value));
+  let height = -GAP;
+  const copies = drawings.map((drawing) => {
     const copy = withStyles(drawing);
-    copy.setAttribute("x", (width - Number(drawing.getAttribute("width"))) / 2);
-    copy.setAttribute("y", y);
-    whole.append(copy);
-    y += Number(drawing.getAttribute("height")) + GAP;
-  }
-  return new XMLSerializer().serializeToString(whole);
+    copy.setAttribute("x", (width - drawing.width.baseVal.value) / 2);
+    copy.setAttribute("y", height + GAP);
+    height += GAP + drawing.height.baseVal.value;
+    return copy;
+  });
+  const fill = getComputedStyle(drawings[0].parentElement).backgroundColor;
+  const background = svg("rect", { width, height, fill });
+  const whole = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}` }, background, ...copies);
+  return new XMLSerializer().serializeToString(whole).replace(NOT_IN_XML, "\uFFFD");
 }
 
 function withStyles(drawing) {
   const copy = drawing.cloneNode(true);
+  stick(copy); // as if nothing were scrolled
   const copies = [copy, ...copy.querySelectorAll("*")];
   const gone = [];
   [drawing, ...drawing.querySelectorAll("*")].forEach((element, index) => {
     const seen = getComputedStyle(element);
-    if (seen.display === "none") gone.push(copies[index]);
+    if (seen.display === "none" || element.matches(UNSEEN)) gone.push(copies[index]);
     for (const name of LEFT_OUT) copies[index].removeAttribute(name);
-    if (element.tagName === "svg" || element.tagName === "g") return;
+    if (!element.matches("path, rect, text")) return;
     for (const name of WRITTEN) {
       if (name === "font-weight" && element.tagName !== "text") continue;
       copies[index].setAttribute(name, seen.getPropertyValue(name));

@@ -1,5 +1,7 @@
 // What people take away: text for the clipboard, files.
 
+import { make } from "./elements.js";
+
 /** JSON of what is seen: for each sentence its source and the hypothesis that is shown, as the API gave them. */
 export function asJson(shown) {
   return JSON.stringify(shown, null, 2);
@@ -38,8 +40,7 @@ export async function copy(text) {
     await navigator.clipboard.writeText(text);
     return;
   }
-  const carrier = document.createElement("textarea");
-  carrier.value = text;
+  const carrier = make("textarea", { value: text });
   document.body.append(carrier);
   carrier.select();
   const done = document.execCommand("copy");
@@ -49,9 +50,7 @@ export async function copy(text) {
 
 /** Gives a file to the browser. */
 export function download(name, content) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(content);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  const href = URL.createObjectURL(content);
+  make("a", { href, download: name }).click();
+  setTimeout(() => URL.revokeObjectURL(href), 10_000);
 }

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -40,6 +44,31 @@ def serving(settings: Settings) -> Iterator[tuple[str, uvicorn.Server]]:
     finally:
         server.should_exit = True
         thread.join(PATIENCE_S)
+
+
+@contextmanager
+def serving_process() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """The address of a service in a process of its own, which can be killed."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--log-level", "error"]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
+        try:
+            deadline = time.monotonic() + PATIENCE_S
+            while not is_ready(f"http://127.0.0.1:{port}"):
+                assert time.monotonic() < deadline, "waited in vain"
+                time.sleep(0.05)
+            yield f"http://127.0.0.1:{port}", process
+        finally:
+            process.kill()
+
+
+def is_ready(address: str) -> bool:
+    try:
+        return httpx2.get(f"{address}/readyz").status_code == 200
+    except httpx2.TransportError:
+        return False
 
 
 @pytest.fixture(scope="module")

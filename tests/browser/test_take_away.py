@@ -62,12 +62,29 @@ def test_the_svg_file_is_what_is_seen(visit: Visit, tmp_path: Path, scheme: str)
     assert download.value.suggested_filename == "alignment.svg"
     root = ElementTree.parse(tmp_path / "alignment.svg").getroot()
     texts = [text.text for text in root.iter(f"{SVG}text")]
-    assert sorted(texts) == sorted(2 * [word["text"] for word in words])  # over each other, and along the matrix
+    shown = [word["text"] for word in words]  # over each other, and along the matrix, whose legend goes from 0 to 1
+    assert sorted(texts) == sorted([*shown, *shown, "0", "1"])
     curves = [path for path in root.iter(f"{SVG}path") if path.get("fill") == "none" and "C" in path.get("d", "")]
     assert len(curves) == links
-    colours = {element.get("fill") for element in root.iter(f"{SVG}text")}
+    colours = {element.get("fill") for element in root.iter(f"{SVG}text") if element.text in shown}
     assert colours == {"rgb(28, 35, 38)" if scheme == "light" else "rgb(230, 235, 234)"}
     assert not list(root.iter(f"{SVG}script"))
+
+
+def test_where_nothing_is_drawn_no_file_is_given(visit: Visit) -> None:
+    with visit("#text=Thank+you.&form=matrix&target.0=") as page:
+        page.locator("[data-download=svg]").click()
+        assert page.locator("#status").inner_text() == "That did not work: nothing is drawn."
+
+
+def test_print_is_dark_on_white_in_dark_themes_too(visit: Visit) -> None:
+    with visit(color_scheme="dark") as page:
+        page.emulate_media(media="print", color_scheme="dark")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        seen = "['.form', 'backgroundColor'], ['.unit text', 'fill'], ['.form', 'overflow']"
+        style = "([each, name]) => getComputedStyle(view.shadowRoot.querySelector(each))[name]"
+        assert view(page, f"[{seen}].map({style})") == ["rgb(255, 255, 255)", "rgb(28, 35, 38)", "visible"]
+        assert page.locator("form").is_hidden()
 
 
 def test_the_png_file_is_a_picture_of_twice_the_size(visit: Visit, tmp_path: Path) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
-from tests.browser.conftest import TEXT, Ask, serving, type_text, view, wait_for, watched_page
+from tests.browser.conftest import TEXT, Ask, serving_process, type_text, view, wait_for, watched_page
 
 Visit = Callable[..., AbstractContextManager[Page]]
 
@@ -54,6 +54,17 @@ def test_each_hypothesis_mechanism_and_unit_has_its_own_matrix(visit: Visit, ask
         assert view(page, "view.parts[0].weights") == second["alignment"]["tokens"]
         page.locator("#mech").select_option("bahdanau")
         assert view(page, "view.parts[0].weights") == second["other_alignments"][0]["tokens"]
+
+
+def test_doubtful_words_are_underlined_by_their_probability(visit: Visit, ask: Ask) -> None:
+    [expected] = ask("translate", {"text": TEXT, **OPTIONS})["translations"]
+    tokens = expected["hypotheses"][0]["tokens"]
+    with visit(f"#text={quote(TEXT)}&unit=tokens") as page:
+        assert page.locator(".doubt").first.is_hidden()
+        page.locator("#shade").check()
+        assert page.locator(".doubt").first.is_visible()
+        shades = view(page, "[...view.shadowRoot.querySelectorAll('.doubt')].map(e => +e.getAttribute('fill-opacity'))")
+    assert shades == pytest.approx([1 - math.exp(token["log_prob"]) for token in tokens], abs=0.0051)
 
 
 def test_pointing_at_a_word_lights_what_it_is_aligned_with(visit: Visit, ask: Ask) -> None:
@@ -111,6 +122,41 @@ def test_the_matrix_grows_to_what_the_answer_holds(visit: Visit, address: str) -
         assert row == pytest.approx(expected, abs=0.0002)
 
 
+def test_rows_and_sentences_are_seen_as_they_come(browser: Browser, address: str) -> None:
+    # The service's own stream, event by event, as slow as a slow line.
+    slow = """const ask = window.fetch;
+    window.fetch = async (path, options) => {
+      const answer = await ask(path, options);
+      if (!path.endsWith("stream")) return answer;
+      const events = (await answer.text()).split(/(?<=\\n\\n)/);
+      const pull = async (controller) => {
+        await new Promise((go) => setTimeout(go, 40));
+        if (events.length) controller.enqueue(new TextEncoder().encode(events.shift()));
+        else controller.close();
+      };
+      return new Response(new ReadableStream({ pull }), { headers: answer.headers });
+    };
+    const look = () => {
+      const views = [...document.querySelectorAll("alignment-view")];
+      const rows = views.map((view) => view.shadowRoot.querySelectorAll(".matrix .label[data-target]").length);
+      const done = [...document.querySelectorAll(".sentence")].map((card) => card.ariaBusy === "false");
+      const last = JSON.stringify((window.seen ??= []).at(-1));
+      if (JSON.stringify({ rows, done }) !== last) window.seen.push({ rows, done });
+      requestAnimationFrame(look);
+    };
+    requestAnimationFrame(look);"""
+    with watched_page(browser, address) as page:
+        page.add_init_script(slow)
+        page.goto(f"{address}/#beam=1&text={quote('Thank you. I would like a cup of green tea, please.')}")
+        wait_for(page)
+        seen = [each for each in page.evaluate("window.seen") if len(each["rows"]) == 2]
+    for index, least in ((0, 2), (1, 4)):
+        rows = [each["rows"][index] for each in seen]
+        assert rows == sorted(rows)
+        assert len(set(rows)) >= least  # not all at once
+    assert any(each["done"] == [True, False] for each in seen)  # the short sentence does not wait for the long one
+
+
 def test_a_newer_text_replaces_an_older_one(visit: Visit) -> None:
     watch = """new MutationObserver(() => (window.phases ??= new Set()).add(document.body.dataset.phase))
       .observe(document.body, { attributes: true })"""
@@ -151,10 +197,15 @@ def test_hostile_text_stays_text(visit: Visit) -> None:
 
 
 def test_right_to_left_scripts_run_from_the_right(visit: Visit) -> None:
-    with visit(f"#text={quote('שלום עולם')}") as page:
+    with visit(f"#text={quote('שלום עולם ' * 20)}", viewport={"width": 400, "height": 700}) as page:
         xs = view(page, "[...view.shadowRoot.querySelectorAll('.unit[data-source]')].map(e => e.getBBox().x)")
-        assert len(xs) > 1
+        assert len(xs) > 5
         assert xs == sorted(xs, reverse=True)
+        frame = page.locator(".form").first.bounding_box()
+        first = page.locator(".unit[data-source='0']").first.bounding_box()
+        assert first
+        assert frame
+        assert 0 < frame["x"] + frame["width"] - first["x"] - first["width"] < 60  # in sight
 
 
 def test_too_much_text_is_said_and_shows_nothing_old(visit: Visit) -> None:
@@ -197,20 +248,19 @@ def test_a_stream_that_breaks_off_is_no_translation(visit: Visit) -> None:
         assert page.locator(".sentence").count() == 1
 
 
-def test_a_service_that_has_gone_is_said(browser: Any) -> None:
-    from service.settings import Settings
-
-    with serving(Settings()) as (own, server), watched_page(browser, own, "Failed to load resource") as page:
+def test_a_service_that_dies_in_the_middle_of_a_request_is_said(browser: Browser) -> None:
+    with serving_process() as (own, process), watched_page(browser, own, "Failed to load resource") as page:
         page.goto(own)
         wait_for(page)
-        server.should_exit = True
-        while server.servers:
-            page.wait_for_timeout(20)
-            if not any(each.is_serving() for each in server.servers):
-                break
+        text = " ".join(f"I told {number} people that I would like a cup of tea." for number in range(200))
+        type_text(page, text, "streaming")
+        process.kill()
+        wait_for(page, "failed")
+        assert "connection was lost" in page.locator("#status").inner_text()
+        assert page.locator(".sentence").count() == 0  # nothing that looks as if it were all
         type_text(page, "Thank you.", "failed")
         assert page.locator("#status").inner_text() == "The service cannot be reached."
-        assert page.locator(".sentence").count() == 0
+        assert page.locator("#again").is_visible()
 
 
 def test_addresses_that_make_no_sense_do_no_harm(visit: Visit) -> None:

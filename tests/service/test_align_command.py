@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from starlette.testclient import TestClient
@@ -82,6 +83,45 @@ def test_given_words_are_linked_as_they_are(models: Path, tmp_path: Path, capsys
     assert [word["text"] for word in pair["source"]["words"]] == ["the", "cat", "do", "n't", "sit", "."]
     assert [word["text"] for word in pair["target"]["words"]] == ["un", "chat\u00a0noir"]
     assert pair["source"]["text"] == "the cat don't sit."
+
+
+def test_a_pair_is_drawn(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, picture = tmp_path / "pair.tsv", tmp_path / "pair.svg"
+    file.write_text("the cat sat\ta <b> dog\n\n", encoding="utf-8")
+    assert align(models, str(file), "--plot", str(picture), "--plot-form", "text") == 0
+    assert capsys.readouterr().out.count("\n") == 2  # links are written as well
+    texts = [text.text for text in ElementTree.parse(picture).iter("{http://www.w3.org/2000/svg}text")]
+    assert texts == ["the", "cat", "sat", "a", "<", "b", ">", "dog"]
+
+
+def test_pairs_are_drawn_by_the_number_of_their_line(models: Path, tmp_path: Path) -> None:
+    file = tmp_path / "pairs.tsv"
+    file.write_text("tea\ttea\n\ncat\tdog\n", encoding="utf-8")
+    assert align(models, str(file), "--plot", str(tmp_path / "pair-%d.svg"), "--plot-units", "tokens") == 0
+    assert sorted(path.name for path in tmp_path.glob("*.svg")) == ["pair-1.svg", "pair-3.svg"]
+    assert "cat" in "".join(ElementTree.parse(tmp_path / "pair-3.svg").getroot().itertext())
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("one.svg", "holds one pair, but there are more: with %d in its name, as in pair-%d.svg, each gets a file"),
+        ("missing/%d.svg", "1.svg: No such file or directory"),
+    ],
+)
+def test_pictures_that_cannot_be_written_are_said(
+    models: Path, pairs_file: Path, tmp_path: Path, name: str, complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert align(models, str(pairs_file), "--plot", str(tmp_path / name)) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("interlinear: error: --plot: ")
+    assert complaint in error
+
+
+def test_drawing_needs_soft_alignments(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        align(models, "--jsonl", "--alignment", "hard", "--plot", "pair.svg")
+    assert "--plot needs --alignment soft" in capsys.readouterr().err
 
 
 def test_empty_lines_and_sides_give_empty_lines(

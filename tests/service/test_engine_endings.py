@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
 
+from service.decoding.search import SearchBatch
 from service.engine.engine import Engine
 from service.engine.limits import EngineLimits
 from service.errors import DecodingError, InvalidRequestError, OverloadedError, ShuttingDownError
@@ -110,10 +113,11 @@ def test_impossible_jobs_are_refused_before_they_meet_others() -> None:
     run(test)
 
 
-def test_stopping_finishes_accepted_work_and_refuses_new() -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stopping_finishes_accepted_work_and_refuses_new(workers: int) -> None:
     async def test() -> None:
         backend = GatedBackend()
-        engine = Engine(backend, IDS)
+        engine = Engine(backend, IDS, workers=workers)
         engine.start()
         accepted = [asyncio.create_task(engine.decode([make_job(source)])) for source in ("a", "b")]
         await backend.is_reached()
@@ -129,18 +133,53 @@ def test_stopping_finishes_accepted_work_and_refuses_new() -> None:
     run(test)
 
 
-def test_stopping_in_time_drops_what_is_left() -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_stopping_in_time_drops_what_is_left(workers: int) -> None:
     async def test() -> None:
         backend = GatedBackend()
-        engine = Engine(backend, IDS, EngineLimits(max_live_rows=1))
+        engine = Engine(backend, IDS, EngineLimits(max_live_rows=workers), workers)
         engine.start()
-        calls = [asyncio.create_task(engine.decode([make_job(source)])) for source in ("a", "b")]
+        calls = [asyncio.create_task(engine.decode([make_job(source)])) for source in ("a", "b", "c")]
         await backend.is_reached()
         stopping = asyncio.create_task(engine.stop(0.01))
         answers = await asyncio.gather(*calls, return_exceptions=True)
-        assert [type(answer) for answer in answers] == [ShuttingDownError] * 2
+        assert [type(answer) for answer in answers] == [ShuttingDownError] * 3
         backend.allow()
         await stopping
         assert not engine.is_running
+
+    run(test)
+
+
+def die_once(drop: Callable[..., None]) -> Callable[..., None]:
+    """In place of a batch's method: ends the first thread that calls it."""
+    calls = itertools.count()
+
+    def die_or_drop(batch: SearchBatch, sentences: Sequence[int]) -> None:
+        if next(calls) == 0:
+            raise SystemExit
+        drop(batch, sentences)
+
+    return die_or_drop
+
+
+def test_the_death_of_one_of_two_workers_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test() -> None:
+        backend = GatedBackend()
+        engine = Engine(backend, IDS, EngineLimits(max_live_rows=2), workers=2)
+        engine.start()
+        calls = [asyncio.create_task(engine.decode([make_job(source)])) for source in ("ab", "cd", "ef")]
+        await backend.is_reached()
+        monkeypatch.setattr(SearchBatch, "drop", die_once(SearchBatch.drop))
+        calls[0].cancel()  # a worker finds out at its next step
+        await asyncio.gather(calls[0], return_exceptions=True)
+        backend.allow()
+        others = await asyncio.gather(*calls[1:], return_exceptions=True)
+        assert all(isinstance(answer, DecodingError | list) for answer in others)
+        while engine.is_running:
+            await asyncio.sleep(0.001)
+        with pytest.raises(ShuttingDownError):
+            await engine.decode([make_job("a")])
+        await engine.stop(PATIENCE_S)
 
     run(test)

@@ -11,11 +11,12 @@ import pytest
 
 from service.decoding.progress import Progress
 from service.decoding.search import decode
+from service.engine.counts import EngineCounts, SharedCount, share_counts
 from service.engine.engine import Engine
 from service.engine.limits import EngineLimits, Load
 from service.engine.queue import JobQueue
 from service.engine.submission import Submission, Ticket
-from service.errors import DecodingError
+from service.errors import DecodingError, OverloadedError
 from tests.service.engine_fakes import PATIENCE_S, FailingBackend, GatedBackend, best, run
 from tests.service.scripted_backend import IDS, ScriptedBackend, copying, make_job, random_model
 from tests.service.test_engine_listening import check_prefix, tokens_of
@@ -162,6 +163,49 @@ def test_a_worker_with_room_takes_what_does_not_fit_the_other(queue: JobQueue) -
     assert queue.take(Load(1, 490), False, 1) == []  # its batch is so wide that another row does not fit
     assert len(queue.take(Load(), True, 0)) == 5
     assert len(other) == 1
+
+
+# --- Counts shared with other processes ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def queues() -> list[JobQueue]:
+    """Those of two processes of two workers each, which may decode two batches at the same time together."""
+    waiting, decoding = share_counts(2, processes=2)
+    limits = EngineLimits(max_live_rows=16, max_padded_memory_tokens=1000, max_queue=10)
+    counts = [EngineCounts(SharedCount(waiting, own), SharedCount(decoding, own), 2) for own in range(2)]
+    return [JobQueue(limits, workers=2, counts=each) for each in counts]
+
+
+def test_what_waits_in_another_process_counts_too(queues: list[JobQueue]) -> None:
+    put(queues[0], *[1] * 6)
+    with pytest.raises(OverloadedError):
+        put(queues[1], *[1] * 5)
+    put(queues[1], *[1] * 4)
+    assert [len(queue) for queue in queues] == [6, 4]
+    started = queues[0].take(Load(), True, 0)
+    put(queues[1], *[1] * len(started))
+    with pytest.raises(OverloadedError):
+        put(queues[0], 1)
+
+
+def test_a_second_worker_begins_only_while_a_core_is_free(queues: list[JobQueue]) -> None:
+    here, there = queues
+    put(here, 1, 1, 1, 1)
+    put(there, 1)
+    there.take(Load(), True, 0)
+    assert len(here.take(Load(), True, 0)) == 4  # all: the other worker of this process may not begin
+    put(here, 1)
+    waiting = threading.Thread(target=here.take, args=(Load(), True, 1), daemon=True)
+    waiting.start()
+    waiting.join(0.1)
+    assert waiting.is_alive()
+    closing = threading.Thread(target=there.take, args=(Load(), True, 0), daemon=True)
+    closing.start()  # its batch is empty, and so is its queue
+    waiting.join(PATIENCE_S)
+    assert not waiting.is_alive()
+    there.close()
+    closing.join(PATIENCE_S)
 
 
 def test_the_budgets_are_divided(queue: JobQueue) -> None:

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import shutil
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
 
+from service.discovery import find_bundles
 from service.errors import BundleError, ConfigurationError
-from service.loading import find_bundles, load_models
+from service.loading import load_models
 from tests.service.api_client import running_app, tiny_settings
+from tests.service.service_process import (
+    PATIENCE_S,
+    break_bundle,
+    metric,
+    read_all,
+    refused_start,
+    send,
+    send_request,
+    serving,
+    wait_until,
+)
 from tests.service.tiny_bundle import make_manifest, write_bundle, write_manifest
 
-PATIENCE_S = 60
 STREAM = "/translate/stream"
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -33,26 +34,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("models")
     write_bundle(directory / "tiny")
     return directory
-
-
-def command(models: Path, *options: str) -> list[str]:
-    built_in = ["--built-in-models", "false", "--models-dir", str(models)]
-    return [sys.executable, "-m", "service.cli", "serve", "--port", "0", *built_in, *options]
-
-
-@contextmanager
-def serving(models: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A serving process and its address; killed at the end if it still runs."""
-    process = subprocess.Popen(command(models, *options), cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stderr is not None
-        lines = iter(process.stderr.readline, "")
-        [address] = next(found for line in lines if (found := re.findall(r"serving on (http://\S+)", line)))
-        yield process, address
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
 
 
 def test_the_process_serves_and_ends_quietly_on_sigterm(models: Path) -> None:
@@ -66,41 +47,9 @@ def test_the_process_serves_and_ends_quietly_on_sigterm(models: Path) -> None:
         assert "Traceback" not in log
 
 
-def send(address: str, body: str, length: int | None = None, path: str = "/translate") -> socket.socket:
-    """Opens a connection and sends a request, or its beginning where `length` is more than that of `body`."""
-    host, port = address.removeprefix("http://").split(":")
-    connection = socket.create_connection((host, int(port)), timeout=PATIENCE_S)
-    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nConnection: close\r\n"
-    connection.sendall(f"{head}Content-Length: {length or len(body)}\r\n\r\n{body}".encode())
-    return connection
-
-
-def send_request(address: str, sentences: int, length: int, path: str = "/translate") -> socket.socket:
-    """Asks for `sentences` translations of exactly `length` tokens each."""
-    values = {"text": ["tea and bread"] * sentences, "alignment": "none"}
-    body = json.dumps(values | {"min_decoding_length": length, "max_decoding_length": length})
-    return send(address, body, path=path)
-
-
-def read_all(connection: socket.socket) -> str:
-    return b"".join(iter(lambda: connection.recv(1 << 16), b"")).decode()
-
-
-def metric(address: str, name: str) -> float:
-    text = httpx2.get(f"{address}/metrics").text
-    [value] = re.findall(rf"^interlinear_{name}{{.*}} (\S+)$", text, re.MULTILINE)
-    return float(value)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-
-
-def test_accepted_requests_are_answered_after_sigterm(models: Path) -> None:
-    with serving(models) as (process, address):
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_accepted_requests_are_answered_after_sigterm(models: Path, processes: str) -> None:
+    with serving(models, "--processes", processes) as (process, address):
         with (
             send_request(address, sentences=60, length=200) as connection,
             send_request(address, 60, 200, STREAM) as stream,
@@ -144,28 +93,6 @@ def test_a_client_that_leaves_frees_its_rows(models: Path) -> None:
             wait_until(lambda: metric(address, "live_rows") > 0)
         wait_until(lambda: metric(address, "live_rows") + metric(address, "queue_length") == 0)
         assert metric(address, "sentences_total") == decoded
-
-
-def break_bundle(models: Path, directory: Path) -> Path:
-    shutil.copytree(models, directory)
-    (directory / "tiny" / "encoder.fp32.onnx").write_bytes(b"not a graph")
-    return directory
-
-
-def refused_start(models: Path, *options: str, **environment: str) -> str:
-    """The one line that a process says which does not start."""
-    done = subprocess.run(
-        command(models, *options),
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    assert done.returncode == 1
-    [line] = done.stderr.splitlines()
-    return line
 
 
 def test_a_broken_bundle_stops_the_start_with_one_line(models: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from model_export.bundle_archive import write_archive
 from service.bundle.reader import read_bundle
 from service.cli import main
-from service.loading import find_bundles
+from service.discovery import find_bundles
 from service.settings import load_settings
 from tests.service.installing import assert_nothing_is_left, install, list_models, pack_tiny, sha256
 from tests.service.tiny_bundle import make_manifest, write_bundle, write_manifest
