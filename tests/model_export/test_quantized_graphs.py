@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
+from model_export.quantization import PRODUCT
 from service.onnx_backend import session_options
 
 Arrays = dict[str, npt.NDArray[np.generic]]
@@ -75,7 +76,7 @@ def test_no_pair_of_products_exceeds_16_bits(reversing_bundle: Path) -> None:
         model = load(reversing_bundle, graph, "int8")
         constants = constants_of(model)
         for node in model.graph.node:
-            if node.op_type == "MatMulInteger":
+            if node.op_type == PRODUCT:
                 pairs = np.abs(constants[node.input[1]].astype(np.int64))
                 assert (BIGGEST_ACTIVATION * (pairs[:-1] + pairs[1:])).max() <= INT16_MAX
                 assert pairs.max() == 64  # nothing of the range is given away
