@@ -11,7 +11,8 @@ import pytest
 from onnx import numpy_helper
 
 from model_export.activation_bounds import ActivationBounds
-from model_export.quantization import PRODUCT, quantize, quantize_along
+from model_export.integer_products import PRODUCT, quantize_along
+from model_export.quantization import quantize
 from service.onnx_backend import session_options
 
 
