@@ -23,7 +23,7 @@ pip_install := $(VENV)/bin/python -m pip install --quiet --disable-pip-version-c
 
 .PHONY: help
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: serve
 serve: $(VENV)/.serve ## serve on http://127.0.0.1:8000 (ARGS="..." passes options on)
@@ -51,6 +51,8 @@ install-export: $(VENV)/.export ## install what training and export need
 
 .PHONY: install-gpu
 install-gpu: $(VENV)/.gpu ## make .venv a serving environment for NVIDIA GPUs
+
+include model_export/model.mk
 
 .PHONY: bench-engine
 bench-engine: $(VENV)/.bench ## measure the engine without HTTP (benchmarks: ARGS="--quick" to try one, see tests/benchmark/README.md)

@@ -67,11 +67,13 @@ class ActivationBounds:
     def _combine(self, node: onnx.NodeProto) -> float | None:
         combinations: dict[str, Callable[[list[float]], float]] = {
             "Concat": max,
+            "Where": max,
             "Mul": math.prod,
             "Add": sum,
             "Sub": sum,
         }
-        bounds = [self.bound(name) for name in node.input]
+        choices = node.input[1:] if node.op_type == "Where" else node.input
+        bounds = [self.bound(name) for name in choices]
         present = [bound for bound in bounds if bound is not None]
         if node.op_type not in combinations or len(present) < len(bounds):
             return None

@@ -85,7 +85,7 @@ def _ratio(part: int, whole: int) -> float:
 def make_aligner(model: EvaluatedModel, rule: AlignmentRule) -> Aligner:
     """What aligns as the service does, without an engine."""
     decoder = LocalDecoder(model.backend, model.special_ids, "aligning")
-    return Aligner(model.tokenizer, decoder, model.limits, model.mechanisms, rule)
+    return Aligner(model.tokenizer, decoder, model.limits, model.mechanisms, rule, model.omission_rule)
 
 
 def align_gold(

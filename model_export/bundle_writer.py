@@ -18,6 +18,7 @@ from service.bundle.manifest import (
     DataType,
     GraphTensors,
     Manifest,
+    OmissionInfo,
     Score,
     TensorSpec,
 )
@@ -98,6 +99,7 @@ def record_scores(
     directory: Path,
     scores: Sequence[Score],
     alignment: AlignmentInfo | None = None,
+    omission: OmissionInfo | None = None,
     preferred_source_tokens: int | None = None,
 ) -> Manifest:
     """Puts scores into an existing bundle's manifest and card; those of the same measurement are replaced.
@@ -106,6 +108,7 @@ def record_scores(
         directory: of the bundle.
         scores: new ones.
         alignment: a new rule from attention to links, if there is one.
+        omission: a new rule for words left out, if there is one.
         preferred_source_tokens: from which length on sentences are parted, if that is new.
 
     Raises:
@@ -118,9 +121,6 @@ def record_scores(
 
     new = {measurement(score) for score in scores}
     kept = tuple(score for score in manifest.scores if measurement(score) not in new)
-    changes: dict[str, object] = {"scores": (*kept, *scores)}
-    if alignment is not None:
-        changes["alignment"] = alignment
-    if preferred_source_tokens is not None:
-        changes["preferred_source_tokens"] = preferred_source_tokens
-    return write_manifest(directory, manifest.model_copy(update=changes))
+    tuned = {"alignment": alignment, "omission": omission, "preferred_source_tokens": preferred_source_tokens}
+    changes = {name: value for name, value in tuned.items() if value is not None}
+    return write_manifest(directory, manifest.model_copy(update={"scores": (*kept, *scores), **changes}))

@@ -1,4 +1,4 @@
-"""The console command `interlinear-export`: train, evaluate, export, archive, split and words."""
+"""The console command `interlinear-export`: train, evaluate, export, archive, split, words and symmetrise."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_archive(commands)
     _add_split(commands)
     _add_words(commands)
+    _add_symmetrise(commands)
     return parser
 
 
@@ -98,6 +99,9 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--alignments", type=Path, nargs="+", metavar="FILE", help="Pharaoh: links that attention is drawn to, by line"
     )
+    parser.add_argument(
+        "--dev-alignments", type=Path, nargs="+", metavar="FILE", help="the same of dev: reported after every epoch"
+    )
     _add_swap(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="overrides training.seed of the configuration")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
@@ -128,6 +132,9 @@ def _add_translation(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--test", type=Path, metavar="FILE", help="TSV: source<TAB>reference")
     group.add_argument("--beam-size", type=int, default=4, metavar="N", help="default 4")
     group.add_argument("--length-penalty", type=float, default=1.0, metavar="X", help="default 1.0")
+    group.add_argument(
+        "--by-length", action="store_true", help="also chrF, cut and repetitive translations by source length"
+    )
     group.add_argument("--translations", type=Path, metavar="FILE", help="also write the translations, one a line")
     group.add_argument(
         "--preferred-source-tokens",
@@ -145,7 +152,8 @@ def _add_alignment(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--tune-threshold",
         action="store_true",
-        help="first look for the link rule with the lowest error rate on --part; with --record the bundle keeps it",
+        help="first look for the link rule with the lowest error rate on --part, and with --diagnostics for that of "
+        "words left out; with --record the bundle keeps them",
     )
     group.add_argument(
         "--reverse-bundle", type=Path, metavar="DIR", help="a bundle of the other direction: symmetrises links too"
@@ -214,6 +222,27 @@ def _add_words(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--source-language", metavar="CODE", help="of a TMX file; the others need none")
     parser.add_argument("--target-language", metavar="CODE", help="likewise")
     parser.set_defaults(command="model_export.words_command:run_words")
+
+
+def _add_symmetrise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "symmetrise",
+        help="put the links of both directions of a word aligner together",
+        description="Put together the links that an aligner found in both directions. Both files hold SOURCE-TARGET, "
+        "one line a pair, as eflomal and `fast_align -r` write them; `train --alignments` takes the result.",
+    )
+    parser.add_argument("--forward", required=True, type=Path, metavar="FILE", help="Pharaoh: links of one direction")
+    parser.add_argument("--reverse", required=True, type=Path, metavar="FILE", help="likewise of the other one")
+    parser.add_argument(
+        "--method",
+        choices=("intersection", "grow-diag-final-and", "union"),
+        default="grow-diag-final-and",
+        help="default: %(default)s",
+    )
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="FILE", help="Pharaoh file; replaced if it exists"
+    )
+    parser.set_defaults(command="model_export.symmetrise_command:run_symmetrise")
 
 
 def _add_swap(parser: argparse.ArgumentParser) -> None:

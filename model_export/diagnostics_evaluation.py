@@ -7,13 +7,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
 from model_export.alignment_evaluation import make_aligner
 from model_export.evaluation import EvaluatedModel
 from model_export.gold_alignments import GoldPair, GoldSet
 from service.bundle.words import find_words
-from service.domain import TranslatedHypothesis, TranslatedText, Word
-from service.findings import Finding, Heuristic
+from service.diagnostics import attention_received
+from service.domain import BoolArray, TranslatedHypothesis, TranslatedText, Word
+from service.findings import Finding, Heuristic, OmissionRule
 from service.forced_alignment import AligningOptions, GivenPair
+
+UNATTENDED_BELOW: Final = tuple(step / 20 for step in range(1, 13))
+EXPECTED_FROM: Final = tuple(step / 10 for step in range(16))
 
 FAR: Final = 2
 """Words between a word and its double; doubles that follow at once are tried as well."""
@@ -53,6 +59,16 @@ class _Change:
     double: int | None = None
 
 
+@dataclass(frozen=True)
+class TunedOmissionRule:
+    """A rule, and how it did on what it was tuned on; `f1` is the harmonic mean of the other two."""
+
+    rule: OmissionRule
+    precision: float
+    recall: float
+    f1: float
+
+
 @dataclass
 class _Count:
     right: int = 0
@@ -90,9 +106,7 @@ def measure_diagnostics(model: EvaluatedModel, gold: GoldSet) -> dict[Heuristic,
         TextTooLongError: a pair is longer than the model takes.
     """
     changes = [change for pair in gold.pairs for change in _changes(pair)]
-    pairs = [GivenPair(str(change.gold.source), change.target) for change in changes]
-    aligner = make_aligner(model, model.rule)
-    aligned = asyncio.run(aligner.align(pairs, AligningOptions(diagnostics=True)))
+    aligned = _align(model, changes)
     left_out, repeated, diffuse = _Count(), _Count(), _Count()
     for change, text in zip(changes, aligned, strict=True):
         if change.deleted is not None:
@@ -111,6 +125,61 @@ def measure_diagnostics(model: EvaluatedModel, gold: GoldSet) -> dict[Heuristic,
         "repeated_target_word": repeated.figures(sentences),
         "diffuse_target_word": diffuse.figures(sentences),
     }
+
+
+def tune_omissions(model: EvaluatedModel, gold: GoldSet) -> list[TunedOmissionRule]:
+    """Tries every combination of thresholds on a grid, on all pairs with each of their target words deleted.
+
+    Args:
+        model: whose rule it is.
+        gold: what to tune on, pairs of texts; figures of the tuned rule on anything else are untouched by it.
+
+    Returns:
+        For each threshold of what was expected the best of what was attended; the best of all first. None at all where
+        the model has no attention that looks back beside one that looks ahead, so that the rule does nothing.
+
+    Raises:
+        TextTooLongError: a pair is longer than the model takes.
+    """
+    changes = [change for pair in gold.pairs for change in _changes(pair) if change.deleted is not None]
+    received = [
+        each for change, text in zip(changes, _align(model, changes), strict=True) for each in _cases(change, text)
+    ]
+    if any(expected is None for _, expected, _ in received):
+        return []
+    attended, expected, left_out = (np.array(column) for column in zip(*received, strict=True))
+    best = []
+    for least in EXPECTED_FROM:
+        rules = [OmissionRule(below, least) for below in UNATTENDED_BELOW]
+        tried = (
+            _try_rule(rule, (attended < rule.unattended_below) & (expected >= rule.expected_from), left_out)
+            for rule in rules
+        )
+        best.append(max(tried, key=lambda tuned: tuned.f1))
+    return sorted(best, key=lambda tuned: -tuned.f1)
+
+
+def _try_rule(rule: OmissionRule, found: BoolArray, left_out: BoolArray) -> TunedOmissionRule:
+    right, cases, findings = int((found & left_out).sum()), int(left_out.sum()), int(found.sum())
+    f1 = 2 * right / max(cases + findings, 1)
+    return TunedOmissionRule(rule, right / max(findings, 1), right / max(cases, 1), f1)
+
+
+def _cases(change: _Change, text: TranslatedText) -> Iterator[tuple[float, float | None, bool]]:
+    """Yields what each source word got that counts, what was expected, and whether its only counterpart was deleted."""
+    best = text.hypotheses[0]
+    matrices = [(each.mechanism, each.words) for each in best.alignments if each.words is not None]
+    if not best.target.words:
+        return
+    wanted, others = _expected_findings(change.gold, change.deleted, text)
+    for index, attended, expected in attention_received(matrices, text.source):
+        if index in wanted | others:
+            yield attended, expected, index in wanted
+
+
+def _align(model: EvaluatedModel, changes: Sequence[_Change]) -> list[TranslatedText]:
+    pairs = [GivenPair(str(change.gold.source), change.target) for change in changes]
+    return asyncio.run(make_aligner(model, model.rule).align(pairs, AligningOptions(diagnostics=True)))
 
 
 def _changes(pair: GoldPair) -> Iterator[_Change]:
@@ -137,14 +206,20 @@ def _with(words: Sequence[Word], index: int, word: Word) -> list[str]:
 
 
 def _judge_left_out(gold: GoldPair, deleted: int, text: TranslatedText, count: _Count) -> None:
+    wanted, others = _expected_findings(gold, deleted, text)
+    found = {each.source_words[0] for each in _findings(text, "unattended_source_word")}
+    count.add(found, wanted, wanted | others)
+
+
+def _expected_findings(gold: GoldPair, deleted: int | None, text: TranslatedText) -> tuple[set[int], set[int]]:
+    """The source words whose only counterpart was deleted, and those whose counterparts are all still there."""
     counterparts: dict[int, set[int]] = {}
     for source, target in gold.possible:
         if _is_word(text.source.words[source]):
             counterparts.setdefault(source, set()).add(target)
     wanted = {source for source, targets in counterparts.items() if targets == {deleted}}
     others = {source for source, targets in counterparts.items() if deleted not in targets}
-    found = {each.source_words[0] for each in _findings(text, "unattended_source_word")}
-    count.add(found, wanted, wanted | others)
+    return wanted, others
 
 
 def _judge_diffuse(gold: GoldPair, text: TranslatedText, count: _Count) -> None:

@@ -27,6 +27,7 @@ from service.domain import (
     SpecialIds,
     TranslatedText,
 )
+from service.findings import DEFAULT_OMISSION_RULE, OmissionRule
 from service.onnx_backend import BackendOptions, load_backend
 from service.threads import usable_cpus
 from service.translator import Translator, TranslatorLimits
@@ -53,6 +54,7 @@ class EvaluatedModel:
         mechanisms: its attention mechanisms, the primary first.
         rule: how its attention becomes alignment.
         preferred_source_tokens: longer sentences are parted; None if only those beyond `max_source_tokens`.
+        omission_rule: what speaks for a word's having been left out.
     """
 
     backend: Seq2SeqBackend
@@ -62,6 +64,7 @@ class EvaluatedModel:
     mechanisms: tuple[Mechanism, ...] = ()
     rule: AlignmentRule = DEFAULT_RULE
     preferred_source_tokens: int | None = None
+    omission_rule: OmissionRule = DEFAULT_OMISSION_RULE
 
     @property
     def special_ids(self) -> SpecialIds:
@@ -115,6 +118,7 @@ def load_bundle(path: Path, precision: str | None) -> EvaluatedModel:
         manifest.attention_mechanisms,
         manifest.alignment.rule,
         manifest.preferred_source_tokens,
+        manifest.omission.rule,
     )
 
 

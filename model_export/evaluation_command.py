@@ -12,6 +12,7 @@ from typing import Any
 
 from model_export.bundle_writer import record_scores
 from model_export.corpus_readers import Corpus, CorpusFormat, read_pairs
+from model_export.diagnostics_command import judge_diagnostics
 from model_export.errors import ConfigError
 from model_export.evaluation import (
     EvaluatedModel,
@@ -25,19 +26,21 @@ from model_export.evaluation import (
     score_translations,
     translate_corpus,
 )
-from model_export.gold_alignments import read_gold
-from model_export.gold_command import GoldReport, judge_diagnostics, measure_alignments
-from service.bundle.manifest import AlignmentInfo, Score
+from model_export.gold_alignments import GoldSet, read_gold
+from model_export.gold_command import measure_alignments
+from model_export.length_command import length_metrics, measure_by_length
+from service.bundle.manifest import AlignmentInfo, OmissionInfo, Score
 from service.domain import DecodingOptions
 
 
 @dataclass
 class _Report:
-    """What the command found out: values for JSON, scores for the manifest, and the link rule if it was tuned."""
+    """What the command found out: values for JSON, scores for the manifest, and the rules that were tuned."""
 
     values: dict[str, Any]
     scores: list[Score] = field(default_factory=list)
     alignment: AlignmentInfo | None = None
+    omission: OmissionInfo | None = None
 
 
 def run_evaluation(arguments: Namespace) -> None:
@@ -49,7 +52,7 @@ def run_evaluation(arguments: Namespace) -> None:
     _check(arguments)
     corpus_format = CorpusFormat(swapped=arguments.swap)
     corpus = read_pairs([arguments.test], corpus_format, show_progress=False) if arguments.test else None
-    gold = read_gold(arguments.gold, arguments.part) if arguments.gold else None
+    gold = _read_gold(arguments)
     model = load_bundle(arguments.bundle, arguments.precision) if arguments.bundle else load_run(arguments.run)
     if arguments.preferred_source_tokens is not None:
         model = _parting_from(arguments.preferred_source_tokens, model)
@@ -57,17 +60,20 @@ def run_evaluation(arguments: Namespace) -> None:
     if corpus:
         _measure_translations(model, corpus, arguments, report)
     if gold:
-        reverse = load_bundle(arguments.reverse_bundle, None) if arguments.reverse_bundle else None
-        found = measure_alignments(model, reverse, gold.swapped if arguments.swap else gold, arguments.tune_threshold)
-        report.values["alignment"] = found.values
-        if arguments.diagnostics:
-            report.values["diagnostics"] = judge_diagnostics(model, gold.swapped if arguments.swap else gold)
-        report.scores += _link_scores(found, arguments, model.precision)
-        report.alignment = found.tuned
+        _measure_alignments(model, gold, arguments, report)
     if arguments.json:
         arguments.json.write_text(json.dumps(report.values, indent=2) + "\n", encoding="utf-8")
     if arguments.record:
-        record_scores(arguments.bundle, report.scores, report.alignment, arguments.preferred_source_tokens)
+        record_scores(
+            arguments.bundle, report.scores, report.alignment, report.omission, arguments.preferred_source_tokens
+        )
+
+
+def _read_gold(arguments: Namespace) -> GoldSet | None:
+    if not arguments.gold:
+        return None
+    gold = read_gold(arguments.gold, arguments.part)
+    return gold.swapped if arguments.swap else gold
 
 
 def _parting_from(tokens: int, model: EvaluatedModel) -> EvaluatedModel:
@@ -82,6 +88,7 @@ def _check(arguments: Namespace) -> None:
         ("--precision", arguments.precision, arguments.bundle, "chooses among a bundle's graphs, so it needs --bundle"),
         ("--test", True, arguments.test or arguments.gold, "there is nothing to measure without it or --gold"),
         ("--translations", arguments.translations, arguments.test, "needs --test"),
+        ("--by-length", arguments.by_length, arguments.test, "needs --test"),
         ("--preferred-source-tokens", arguments.preferred_source_tokens, arguments.test, "needs --test"),
         ("--part", arguments.part, arguments.gold, "needs --gold"),
         ("--diagnostics", arguments.diagnostics, arguments.gold, "needs --gold"),
@@ -126,6 +133,25 @@ def _measure_translations(model: EvaluatedModel, corpus: Corpus, arguments: Name
         "speed": asdict(speed),
     }
     report.scores += [_translation_score(metric, arguments, model.precision) for metric in metrics]
+    if arguments.by_length:
+        bands = measure_by_length(model, corpus, translated, options)
+        report.values["by_length"] = [asdict(band) for band in bands]
+        report.scores += [
+            _translation_score(metric, arguments, model.precision, " --by-length") for metric in length_metrics(bands)
+        ]
+
+
+def _measure_alignments(model: EvaluatedModel, gold: GoldSet, arguments: Namespace, report: _Report) -> None:
+    reverse = load_bundle(arguments.reverse_bundle, None) if arguments.reverse_bundle else None
+    found = measure_alignments(model, reverse, gold, arguments.tune_threshold)
+    report.values["alignment"] = found.values
+    report.scores += _gold_scores(found.metrics, gold.name, arguments, model.precision)
+    report.alignment = found.tuned
+    if arguments.diagnostics:
+        judged = judge_diagnostics(model, gold, arguments.tune_threshold)
+        report.values["diagnostics"] = judged.values
+        report.scores += _gold_scores(judged.metrics, gold.name, arguments, model.precision, "--diagnostics")
+        report.omission = judged.tuned
 
 
 def describe_speed(speed: Speed) -> str:
@@ -133,12 +159,12 @@ def describe_speed(speed: Speed) -> str:
     return f"{speed.sentences_per_s:.1f} sentences/s, {speed.target_tokens_per_s:.0f} target tokens/s"
 
 
-def _translation_score(metric: Metric, arguments: Namespace, precision: str) -> Score:
+def _translation_score(metric: Metric, arguments: Namespace, precision: str, also: str = "") -> Score:
     command = _command(
         arguments,
         precision,
         f"--beam-size {arguments.beam_size} --length-penalty {arguments.length_penalty} --test {arguments.test.name}"
-        f"{' --swap' if arguments.swap else ''}{_parting(arguments)}",
+        f"{' --swap' if arguments.swap else ''}{_parting(arguments)}{also}",
     )
     return Score(
         metric=metric.name,
@@ -156,22 +182,24 @@ def _parting(arguments: Namespace) -> str:
     return f" --preferred-source-tokens {tokens}" if tokens else ""
 
 
-def _link_scores(report: GoldReport, arguments: Namespace, precision: str) -> Iterable[Score]:
+def _gold_scores(
+    metrics: Iterable[Metric], data: str, arguments: Namespace, precision: str, *also: str
+) -> Iterable[Score]:
     options = [f"--gold {arguments.gold.name}"]
     options += [f"--part {arguments.part}"] if arguments.part else []
     options += ["--swap"] if arguments.swap else []
     options += [f"--reverse-bundle {_name(arguments.reverse_bundle)}"] if arguments.reverse_bundle else []
-    command = _command(arguments, precision, " ".join(options))
+    command = _command(arguments, precision, " ".join([*options, *also]))
     return [
         Score(
             metric=metric.name,
             value=metric.value,
             signature=metric.signature,
-            data=report.data,
+            data=data,
             precision=precision,
             command=command,
         )
-        for metric in report.metrics
+        for metric in metrics
     ]
 
 

@@ -15,8 +15,6 @@ from model_export.alignment_evaluation import (
     judge_both_ways,
     tune_rule,
 )
-from model_export.diagnostics_evaluation import measure_diagnostics
-from model_export.errors import ConfigError
 from model_export.evaluation import EvaluatedModel, Metric, measure_speed
 from model_export.gold_alignments import GoldSet
 from service.bundle.manifest import AlignmentInfo
@@ -30,13 +28,11 @@ class GoldReport:
     """What was measured.
 
     Attributes:
-        data: the gold set's name.
         values: all figures, for JSON.
         metrics: those that are recorded, in percent, with what makes them comparable.
         tuned: the rule, if it was tuned.
     """
 
-    data: str
     values: dict[str, Any]
     metrics: list[Metric]
     tuned: AlignmentInfo | None
@@ -79,23 +75,7 @@ def measure_alignments(model: EvaluatedModel, reverse: EvaluatedModel | None, go
         "speed": asdict(speed),
     }
     metrics = [metric for name, each in figures.items() for metric in _metrics(name, each, signature)]
-    return GoldReport(gold.name, values, metrics, tuned)
-
-
-def judge_diagnostics(model: EvaluatedModel, gold: GoldSet) -> dict[str, Any]:
-    """Measures the service's diagnostics on gold pairs, prints the figures, and returns them for JSON.
-
-    Raises:
-        ConfigError: the gold file holds lists of words, which cannot be deleted from a text.
-    """
-    if not all(isinstance(pair.target, str) for pair in gold.pairs):
-        raise ConfigError("--diagnostics: needs a gold file with texts")
-    figures = measure_diagnostics(model, gold)
-    print("diagnostics: precision %, recall %, cases, findings per sentence that was left alone")
-    for heuristic, each in figures.items():
-        shares = f"{100 * each.precision:6.1f}  {100 * each.recall:6.1f}  {each.cases:5}"
-        print(f"  {heuristic:<24}{shares}  {each.findings_per_intact_sentence:.2f}")
-    return {heuristic: asdict(each) for heuristic, each in figures.items()}
+    return GoldReport(values, metrics, tuned)
 
 
 def _describe(gold: GoldSet) -> str:

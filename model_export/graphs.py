@@ -21,6 +21,7 @@ from model_export.config import ModelConfig
 from model_export.decoder import DecoderState
 from model_export.decoder_tensors import DecoderTensors
 from model_export.errors import ConfigError, ExportError
+from model_export.graph_simplification import simplify
 from model_export.onnx_recurrence import RecurrencePlaceholders
 from model_export.seq2seq import Seq2Seq
 from service.bundle.tensor_contract import initial_name, next_name
@@ -124,7 +125,7 @@ def _convert_encoder(model: Seq2Seq) -> onnx.ModelProto:
 
     graph = _to_onnx(encode, signature, placeholders.handlers())
     check_has_no_loop(graph, "encoder")
-    return _checked(graph, "encoder")
+    return _checked(simplify(graph), "encoder")
 
 
 def _convert_decoder_step(model: Seq2Seq) -> onnx.ModelProto:
@@ -161,7 +162,7 @@ def _convert_decoder_step(model: Seq2Seq) -> onnx.ModelProto:
             name: tf.identity(array) for name, array in zip(names, tensors.flatten_state(after), strict=True)
         }
 
-    return _checked(_to_onnx(step, signature, {}), "decoder_step")
+    return _checked(simplify(_to_onnx(step, signature, {})), "decoder_step")
 
 
 def _attention_weights(state: DecoderState) -> tf.Tensor:
@@ -187,9 +188,18 @@ def _to_onnx(function: Any, signature: list[tf.TensorSpec], handlers: dict[str, 
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it cannot convert, `_checked` names
     traced = tf.function(function, input_signature=signature, autograph=False)
     graph, _ = tf2onnx.convert.from_function(
-        traced, input_signature=signature, opset=OPSET, custom_op_handlers=handlers
+        traced, input_signature=signature, opset=OPSET, custom_op_handlers=handlers | {"SelectV2": (_select, [])}
     )
     return graph
+
+
+def _select(context: Any, node: Any, name: str, arguments: Any) -> None:
+    """Converts a choice to one `Where`; tf2onnx would multiply both sides by the condition and add them."""
+    inputs, outputs = list(node.input), list(node.output)
+    kinds = [context.get_dtype(output) for output in outputs]
+    shapes = [context.get_shape(output) for output in outputs]
+    context.remove_node(node.name)
+    context.make_node("Where", inputs, name=name, outputs=outputs, dtypes=kinds, shapes=shapes)
 
 
 def _checked(graph: onnx.ModelProto, name: str) -> onnx.ModelProto:

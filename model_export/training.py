@@ -31,7 +31,7 @@ from model_export.losses import LabelSmoothedCrossEntropy, negative_log_likeliho
 from model_export.run_directory import CHECKPOINT_FILE, LOG_DIRECTORY, WEIGHTS_FILE
 from model_export.seq2seq import Seq2Seq
 from model_export.tokenizer_training import SPECIAL_IDS
-from model_export.training_progress import Progress, TokenMean
+from model_export.training_progress import BatchLosses, Progress, TokenMeans
 
 PADDING_ID = SPECIAL_IDS[0]
 ADAM_BETA_2 = 0.98  # Vaswani et al. 2017 (arXiv:1706.03762), section 5.3
@@ -52,7 +52,7 @@ class Trainer:
         model: with fresh weights.
         config: how to train.
         train_batches: in an order that depends on the epoch; with alignments if their loss has a weight.
-        dev_batches: to judge by; their order does not matter.
+        dev_batches: to judge by; their order does not matter. With alignments, their losses are reported as well.
         directory: receives checkpoint, best weights and TensorBoard logs.
     """
 
@@ -128,7 +128,7 @@ class Trainer:
 
     def _train_epoch(self, writer: Writer) -> float:
         progress = self.progress
-        loss = TokenMean()
+        means = TokenMeans()
         batches = islice(self.train_batches.epoch(progress.epoch), progress.step_in_epoch, None)
         bar = tqdm(
             batches,
@@ -138,31 +138,31 @@ class Trainer:
             unit="batch",
         )
         for batch in bar:
-            losses, weights = self._run_batch(batch, training=True)
-            loss.add(losses["nll"], weights)
+            losses = self._run_batch(batch, training=True)
+            means.add(losses)
             progress.step += 1
             progress.step_in_epoch += 1
-            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.items()})
+            bar.set_postfix({name: f"{value:.3f}" for name, value in losses.means.items()})
             if progress.step % self.config.checkpoint_every_steps == 0:
-                _check_loss(sum(losses.values()))
-                for name, value in losses.items():
+                _check_loss(sum(losses.means.values()))
+                for name, value in losses.means.items():
                     writer.add_scalar(f"train/{name}", value, progress.step)
                 self._save_checkpoint()
-        return loss.value
+        return means.values.get("nll", math.nan)
 
-    def _run_batch(self, batch: Batch, training: bool) -> tuple[dict[str, float], np.ndarray]:
+    def _run_batch(self, batch: Batch, training: bool) -> BatchLosses:
         """Trains on one batch, or only judges it.
 
         Returns:
-            The batch's `nll` and, in guided training, `alignments_loss` and `aligner_loss` as far as they have a weight
-            (not counted), all means in nats; and the weights (batch, target_len) of the target tokens.
+            `nll` and, where training is guided and the batch has alignments, `alignments_loss` and `aligner_loss`, as
+            far as they have a weight, which is not counted.
         """
         inputs, labels, weights = teacher_forcing(batch)
         run = self._learner.train_on_batch if training else self._learner.test_on_batch
         if not self._guided:
             logs = run(inputs, labels, sample_weight=weights, return_dict=True)
-            return {"nll": float(logs["nll"])}, weights
-        factors = {name: weight if training else 0.0 for name, weight in self._alignment_weights.items()}
+            return BatchLosses({"nll": float(logs["nll"])}, {"nll": float(weights.sum())})
+        factors = self._alignment_weights if training else self._dev_factors(batch)
         guidance = guide(batch, factors, self.config.alignment_row_offset)
         logs = run(
             inputs,
@@ -170,8 +170,12 @@ class Trainer:
             sample_weight={"logits": weights, **guidance.row_weights},
             return_dict=True,
         )
-        losses = {f"{name}_loss": float(logs[f"{name}_loss"]) / factor for name, factor in factors.items() if factor}
-        return {"nll": float(logs["logits_nll"]), **losses}, weights
+        losses, tokens = {"nll": float(logs["logits_nll"])}, {"nll": float(weights.sum())}
+        for name, factor in factors.items():
+            if factor:
+                losses[f"{name}_loss"] = float(logs[f"{name}_loss"]) / factor
+                tokens[f"{name}_loss"] = float(np.count_nonzero(guidance.row_weights[name]))
+        return BatchLosses(losses, tokens)
 
     @property
     def _alignment_weights(self) -> dict[str, float]:
@@ -180,13 +184,20 @@ class Trainer:
         weights = {ALIGNMENTS: alignment_weight(self.config, self.progress.step, steps)}
         return weights | ({ALIGNER: self.config.aligner_weight} if self.model.config.aligner else {})
 
+    def _dev_factors(self, batch: Batch) -> dict[str, float]:
+        """1 for each loss on attention that is trained on, whatever its weight just now; 0 without alignments."""
+        if batch.alignments is None:
+            return dict.fromkeys(self._alignment_weights, 0.0)
+        return {name: float(name == ALIGNER or self.config.alignment_weight > 0) for name in self._alignment_weights}
+
     def _end_epoch(self, train_loss: float, writer: Writer) -> None:
         """Judges the weights, or their average, on dev, and keeps them if they are the best so far."""
         with self._averaged_weights():
-            dev_loss = self.evaluate()
-            self._record_epoch(train_loss, dev_loss, writer)
+            dev_losses = self.evaluate()
+            self._record_epoch(train_loss, dev_losses, writer)
         self._save_checkpoint()
-        tqdm.write(f"epoch {self.progress.epoch}: train nll {train_loss:.4f}, dev nll {dev_loss:.4f} per token")
+        shown = [f"dev {name.replace('_', ' ')} {value:.4f}" for name, value in dev_losses.items()]
+        tqdm.write(f"epoch {self.progress.epoch}: train nll {train_loss:.4f}, {', '.join(shown)} per token")
 
     @contextmanager
     def _averaged_weights(self) -> Iterator[None]:
@@ -203,14 +214,17 @@ class Trainer:
             for variable, weight in zip(variables, weights, strict=False):  # none are kept where there is no average
                 variable.assign(weight)
 
-    def _record_epoch(self, train_loss: float, dev_loss: float, writer: Writer) -> None:
+    def _record_epoch(self, train_loss: float, dev_losses: dict[str, float], writer: Writer) -> None:
+        dev_loss = dev_losses["nll"]
         _check_loss(dev_loss)
         progress = self.progress
         progress.epoch += 1
         progress.step_in_epoch = 0
         progress.epochs_since_best += 1
-        progress.history.append({"step": progress.step, "train_nll": train_loss, "dev_nll": dev_loss})
-        writer.add_scalar("dev/nll", dev_loss, progress.step)
+        dev_history = {f"dev_{name}": value for name, value in dev_losses.items()}
+        progress.history.append({"step": progress.step, "train_nll": train_loss, **dev_history})
+        for name, value in dev_losses.items():
+            writer.add_scalar(f"dev/{name}", value, progress.step)
         writer.flush()
         if dev_loss < progress.best_dev_loss:
             progress.best_dev_loss = dev_loss
@@ -220,14 +234,18 @@ class Trainer:
     def _save_checkpoint(self) -> None:
         save_variables(self.directory / CHECKPOINT_FILE, self._variables, asdict(self.progress))
 
-    def evaluate(self) -> float:
-        """Negative log-likelihood per token on dev, in nats, without smoothing or dropout."""
-        loss = TokenMean()
+    def evaluate(self) -> dict[str, float]:
+        """Losses per token on dev, in nats, without smoothing or dropout.
+
+        Returns:
+            `nll`, the negative log-likelihood, by which weights are chosen; and where dev has alignments what attention
+            loses against them, as `_run_batch` names it.
+        """
+        means = TokenMeans()
         batches = self.dev_batches.epoch(0)
         for batch in tqdm(batches, desc="dev", total=len(self.dev_batches), unit="batch", leave=False):
-            losses, weights = self._run_batch(batch, training=False)
-            loss.add(losses["nll"], weights)
-        return loss.value
+            means.add(self._run_batch(batch, training=False))
+        return {"nll": math.nan} | means.values
 
 
 def _check_loss(loss: float) -> None:

@@ -40,15 +40,17 @@ def run_training(arguments: Namespace) -> None:
     if arguments.resume:
         _check_same_settings(run, config, tokenizer)
     _check_guidance(config, arguments.alignments)
+    if arguments.dev_alignments and not arguments.alignments:
+        raise ConfigError("--dev-alignments: judge guided training, so they need --alignments")
     corpora = {name: _read(getattr(arguments, name), arguments) for name in ("train", "dev")}
-    alignments = _read_alignments(arguments, corpora["train"])
+    alignments = _read_alignments(arguments, corpora)
     facts = DataFacts(
         source_language=arguments.source_language,
         target_language=arguments.target_language,
         train_pairs=len(corpora["train"].pairs),
         dev_pairs=len(corpora["dev"].pairs),
         swapped=arguments.swap,
-        alignments_sha256=alignments.sha256 if alignments else None,
+        alignments_sha256=alignments["train"].sha256 if "train" in alignments else None,
     )
     if arguments.resume:
         _check_same_data(run, facts)
@@ -80,8 +82,9 @@ def _is_hard(mechanism: MechanismConfig | None) -> bool:
     return getattr(mechanism, "probability_fn", "") == "hardmax" or getattr(mechanism, "mode", "") == "hard"
 
 
-def _read_alignments(arguments: Namespace, train: Corpus) -> WordAlignments | None:
-    return read_alignments(arguments.alignments, train, arguments.swap) if arguments.alignments else None
+def _read_alignments(arguments: Namespace, corpora: dict[str, Corpus]) -> dict[str, WordAlignments]:
+    files = {"train": arguments.alignments, "dev": arguments.dev_alignments}
+    return {name: read_alignments(paths, corpora[name], arguments.swap) for name, paths in files.items() if paths}
 
 
 def _check_language(option: str, code: str) -> None:
@@ -199,12 +202,12 @@ def _create_run(run: RunDirectory, config: ExperimentConfig, model: bytes | None
     run.create(_fill_in_vocabulary(config, Tokenizer.from_bytes(model)), model)
 
 
-def _train(run: RunDirectory, corpora: dict[str, Corpus], alignments: WordAlignments | None, resume: bool) -> None:
+def _train(run: RunDirectory, corpora: dict[str, Corpus], alignments: dict[str, WordAlignments], resume: bool) -> None:
     """Trains from the start, or from the last checkpoint if there is one already."""
     config, tokenizer = run.read_config(), run.read_tokenizer()
-    links = {"train": alignments.links} if alignments else {}
+    links = {name: each.links for name, each in alignments.items()}
     encoded = {name: _encode(corpus, tokenizer, config, links.get(name)) for name, corpus in corpora.items()}
-    train = _vary(encoded["train"], corpora["train"], alignments, run)
+    train = _vary(encoded["train"], corpora["train"], links.get("train"), run)
     trainer = _make_trainer(run, config, {"train": train, "dev": encoded["dev"]})
     if resume and run.has_checkpoint:
         trainer.resume()
@@ -223,13 +226,12 @@ def _encode(
     return encoded
 
 
-def _vary(encoded: EncodedPairs, corpus: Corpus, alignments: WordAlignments | None, run: RunDirectory) -> PairSource:
+def _vary(encoded: EncodedPairs, corpus: Corpus, links: list[IntArray] | None, run: RunDirectory) -> PairSource:
     """The training pairs, different from epoch to epoch where the configuration says so."""
     training = run.read_config().training
     pairs: PairSource = encoded
     if training.subword_candidates > 1:
         sampling = Sampling(training.subword_candidates, training.subword_alpha, training.seed, training.max_tokens)
-        links = alignments.links if alignments else None
         pairs = SampledPairs(encoded, corpus, links, run.tokenizer_path.read_bytes(), sampling)
     if training.concatenated_share:
         pairs = ConcatenatedPairs(pairs, training.concatenated_share, training.seed, training.max_tokens)

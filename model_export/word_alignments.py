@@ -1,8 +1,9 @@
 """Word alignments of training pairs: the words that an aligner is given, and the links that it gave back.
 
 An aligner (eflomal, fast_align) is a program of its own: `interlinear-export words` writes what it reads, and
-`interlinear-export train --alignments` reads what it writes. Between the two, line numbers are all that holds links
-and sentences together, so lines that cannot be used keep their places.
+`interlinear-export train --alignments` reads what it writes, or what `interlinear-export symmetrise` makes of that.
+Between them, line numbers are all that holds links and sentences together, so lines that cannot be used keep their
+places.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def read_alignments(paths: Sequence[Path], corpus: Corpus, swapped: bool = False
         if line > corpus.line_count:
             raise DataError(f"{place}: is one too many: {corpus.name} has {corpus.line_count} {corpus.line_name}s")
         digest.update(text + b"\n")
-        links = _parse(place, text)
+        links = parse_links(place, text)
         if line in pairs:
             alignments.links.append(_check(place, links[:, ::-1] if swapped else links, pairs[line]))
     if line < corpus.line_count:
@@ -86,7 +87,19 @@ def _read_all(paths: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
             yield f"{path}: line {number}", line
 
 
-def _parse(place: str, text: bytes) -> IntArray:
+def parse_links(place: str, text: bytes) -> IntArray:
+    """Reads one line of a Pharaoh file.
+
+    Args:
+        place: file and line, for the error.
+        text: the line.
+
+    Returns:
+        int32 (links, 2), source word and target word.
+
+    Raises:
+        DataError: something in it is no link.
+    """
     links = []
     for item in text.split():
         match = _LINK.fullmatch(item)

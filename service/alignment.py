@@ -5,6 +5,7 @@ Everything here is about one sentence, except that `move_links` finds its links 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
@@ -78,9 +79,10 @@ def align(
     """
     if detail == "none":
         return ()
+    pairs = list(attentions)
+    matrices = word_matrix(np.array([attention for _, attention in pairs]), source, target)
     alignments = []
-    for mechanism, attention in attentions:
-        words = word_matrix(attention, source, target)
+    for (mechanism, attention), words in zip(pairs, matrices, strict=True):
         links = hard_links(words, rule)
         soft = detail == "soft"
         alignments.append(Alignment(mechanism, attention if soft else None, words if soft else None, links))
@@ -95,13 +97,13 @@ def word_of_each_token(tokens: Sequence[Token], words: Sequence[Word]) -> IntArr
     Returns:
         int32 (tokens,), indices into `words`; -1 for special tokens and for tokens outside all words.
     """
-    token_starts = np.array([token.start for token in tokens], dtype=np.int32)
-    word_starts = np.array([word.start for word in words], dtype=np.int32)
-    word_ends = np.array([_NO_WORD, *(word.end for word in words)], dtype=np.int32)  # (1 + words,), [0] = before all
-    special = np.array([token.special for token in tokens], dtype=np.bool_)
-    candidates = np.searchsorted(word_starts, token_starts, side="right")  # (tokens,), 1 + the last word begun
-    inside = (token_starts < word_ends[candidates]) & ~special
-    return np.where(inside, candidates - 1, _NO_WORD).astype(np.int32)
+    word_starts = [word.start for word in words]
+    indices = []
+    for token in tokens:
+        last_begun = bisect_right(word_starts, token.start) - 1
+        inside = not token.special and last_begun >= 0 and token.start < words[last_begun].end
+        indices.append(last_begun if inside else _NO_WORD)
+    return np.array(indices, dtype=np.int32)
 
 
 def word_matrix(attention: FloatArray, source: AnalysedText, target: AnalysedText) -> FloatArray:
@@ -112,12 +114,12 @@ def word_matrix(attention: FloatArray, source: AnalysedText, target: AnalysedTex
     to special tokens belongs to no word, so rows may sum to less than 1. (Monotonic mechanisms may attend to nothing.)
 
     Args:
-        attention: float32 (target tokens, source tokens).
+        attention: float32 (..., target tokens, source tokens), of one mechanism or several.
         source: the source sentence.
         target: the target sentence.
 
     Returns:
-        float32 (target words, source words).
+        float32 (..., target words, source words).
     """
     source_members = _membership(source)  # (source words, source tokens)
     target_members = _membership(target)  # (target words, target tokens)
@@ -152,12 +154,15 @@ def hard_links(matrix: FloatArray, rule: AlignmentRule = DEFAULT_RULE) -> tuple[
         return ()
     greatest = matrix.max(axis=1, keepdims=True)  # (target words, 1)
     linked = (matrix >= rule.threshold) & (matrix >= rule.relative_threshold * greatest)
-    pairs = zip(*(indices.tolist() for indices in np.nonzero(linked.T)), strict=True)
-    return tuple(Link(source, target, float(matrix[target, source])) for source, target in pairs)
+    source_words, target_words = np.nonzero(linked.T)
+    weights = matrix[target_words, source_words]
+    return tuple(map(Link, source_words.tolist(), target_words.tolist(), weights.tolist()))
 
 
 def move_links(alignment: Alignment, first_source_word: int, first_target_word: int) -> Alignment:
     """A sentence's alignment with links between words of the whole text, where its words begin at these indices."""
+    if not first_source_word and not first_target_word:
+        return alignment
     links = [
         Link(link.source + first_source_word, link.target + first_target_word, link.weight) for link in alignment.links
     ]
@@ -165,24 +170,24 @@ def move_links(alignment: Alignment, first_source_word: int, first_target_word: 
 
 
 def round_rows(matrix: FloatArray, decimals: int = 4) -> npt.NDArray[np.float64]:
-    """Rounds a matrix of weights so that each row keeps its sum.
+    """Rounds matrices of weights so that each row keeps its sum.
 
     Plain rounding loses many small weights at once. Here every weight is rounded down, and what the row lacks then
     goes, one unit of the last decimal each, to the weights that lost most (the largest-remainder method).
 
     Args:
-        matrix: (rows, columns), weights of 0 or more.
+        matrix: (..., rows, columns), weights of 0 or more.
         decimals: decimals to keep.
 
     Returns:
-        float64 (rows, columns); every entry within one unit of the last decimal of the original, every row's sum
+        float64, likewise; every entry within one unit of the last decimal of the original, every row's sum
         within half a unit of the row's original sum: rows that sum to at most 1 still do.
     """
     scale = 10**decimals
     scaled = matrix.astype(np.float64) * scale
     units = np.floor(scaled)
-    missing = np.rint(scaled.sum(axis=1) - units.sum(axis=1))  # (rows,)
-    by_loss = np.argsort(units - scaled, axis=1, kind="stable")  # greatest loss first
-    rank = np.argsort(by_loss, axis=1, kind="stable")  # (rows, columns), each entry's place in that order
-    rounded: npt.NDArray[np.float64] = (units + (rank < missing[:, np.newaxis])) / scale
+    missing = np.rint(scaled.sum(axis=-1) - units.sum(axis=-1))  # (..., rows)
+    by_loss = (units - scaled).argsort(axis=-1, kind="stable")  # greatest loss first
+    rank = by_loss.argsort(axis=-1, kind="stable")  # (..., rows, columns), each entry's place in that order
+    rounded: npt.NDArray[np.float64] = (units + (rank < missing[..., np.newaxis])) / scale
     return rounded

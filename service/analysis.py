@@ -5,7 +5,6 @@ from __future__ import annotations
 import unicodedata
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from service.bundle.tokenizer import Tokenizer
 from service.bundle.words import find_words
@@ -113,13 +112,21 @@ def join_sentences(sentences: Sequence[AnalysedText], separators: Sequence[str])
     start = len(text)
     for sentence, separator in zip(sentences, separators[1:], strict=True):
         first_token, first_word = len(tokens), len(words)
-        tokens += [replace(token, start=start + token.start, end=start + token.end) for token in sentence.tokens]
-        words += [replace(word, start=start + word.start, end=start + word.end) for word in sentence.words]
+        tokens += [_move_token(token, start) for token in sentence.tokens] if start else sentence.tokens
+        words += [_move_word(word, start) for word in sentence.words] if start else sentence.words
         end = start + len(sentence.text)
         places.append(Sentence(start, end, tokens=(first_token, len(tokens)), words=(first_word, len(words))))
         parts += [sentence.text, separator]
         start = end + len(separator)
     return AnalysedText("".join(parts), tuple(places), tuple(tokens), tuple(words))
+
+
+def _move_token(token: Token, characters: int) -> Token:
+    return Token(token.id, token.text, token.start + characters, token.end + characters, token.special)
+
+
+def _move_word(word: Word, characters: int) -> Word:
+    return Word(word.text, word.start + characters, word.end + characters)
 
 
 def space_between(separators: Sequence[str], sentences: Sequence[AnalysedText]) -> list[str]:

@@ -22,6 +22,7 @@ from service.domain import (
     TranslatedText,
 )
 from service.errors import TextTooLongError
+from service.findings import DEFAULT_OMISSION_RULE, OmissionRule
 from service.given_words import join_words
 from service.symmetrisation import Symmetrisation, symmetrise_pairs
 from service.threads import run_aside
@@ -80,6 +81,7 @@ class Aligner:
         limits: what it may be asked for.
         mechanisms: its attention mechanisms, the primary first.
         rule: how its attention becomes alignment.
+        omission_rule: what speaks for a word's having been left out.
     """
 
     def __init__(
@@ -89,12 +91,14 @@ class Aligner:
         limits: TranslatorLimits,
         mechanisms: Sequence[Mechanism],
         rule: AlignmentRule = DEFAULT_RULE,
+        omission_rule: OmissionRule = DEFAULT_OMISSION_RULE,
     ) -> None:
         self._tokenizer = tokenizer
         self._decoder = decoder
         self._limits = limits
         self._mechanisms = tuple(mechanisms)
         self._rule = rule
+        self.omission_rule = omission_rule
 
     async def align(
         self, pairs: Sequence[GivenPair], options: AligningOptions = AligningOptions()
@@ -154,7 +158,7 @@ class Aligner:
     ) -> TranslatedText:
         rule = self._rule if options.threshold is None else replace(self._rule, threshold=options.threshold)
         attentions = choose_rows((hypothesis.attention, *hypothesis.other_attentions), self._mechanisms)
-        pairs = zip(self._mechanisms, attentions, strict=True)
+        pairs = list(zip(self._mechanisms, attentions, strict=True))
         alignments = align(pairs, source.text, target.text, options.alignment, rule)
         whole_source = join_sentences([source.text], source.separators)
         whole_target = join_sentences([target.text], target.separators)
@@ -169,7 +173,7 @@ class Aligner:
             score=hypothesis.score,
             alignments=alignments,
             sentences=(unit,),
-            findings=diagnose(attentions[0], source.text, target.text) if options.diagnostics else None,
+            findings=diagnose(pairs, source.text, target.text, self.omission_rule) if options.diagnostics else None,
         )
         return TranslatedText(whole_source, (scored,))
 

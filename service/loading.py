@@ -69,11 +69,12 @@ def _loaded_model(bundle: Bundle, engine: Engine, backend: Seq2SeqBackend, setti
         max_decoding_length=settings.max_target_tokens,
         preferred_source_tokens=bundle.manifest.preferred_source_tokens,
     )
-    mechanisms, rule = bundle.manifest.attention_mechanisms, bundle.manifest.alignment.rule
+    manifest = bundle.manifest
+    reading = manifest.attention_mechanisms, manifest.alignment.rule, manifest.omission.rule
     model = LoadedModel(
         manifest=bundle.manifest,
-        translator=Translator(bundle.tokenizer, engine, translator_limits, mechanisms, rule),
-        aligner=Aligner(bundle.tokenizer, engine, translator_limits, mechanisms, rule),
+        translator=Translator(bundle.tokenizer, engine, translator_limits, *reading),
+        aligner=Aligner(bundle.tokenizer, engine, translator_limits, *reading),
         provider=getattr(backend, "provider", "custom"),
         precision=getattr(backend, "precision", "custom"),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 import os
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from service.api.state import AppState
 
 logger = logging.getLogger(__name__)
+
+COLLECT_AFTER: Final = 10_000
+"""How many more objects must have been made than freed before Python looks for unreachable cycles. Requests leave none;
+with Python's own 700 and everything loaded looked through as well, the search took a tenth of the event loop's time
+under load, and stopped every thread for 40 ms now and then."""
 
 LOOK_AFTER_ENGINES_EVERY_S: Final = 1.0
 
@@ -108,6 +114,7 @@ async def _serve(settings: Settings, listener: socket.socket, link: ProcessLink 
         timeout_graceful_shutdown=math.ceil(settings.shutdown_timeout_s),
     )
     async with app.router.lifespan_context(app):
+        spare_what_is_loaded()
         if link:
             await link.wait_for_others()
             watching = asyncio.ensure_future(_end_when_broken(app.state.service))
@@ -121,6 +128,13 @@ async def _end_when_broken(state: AppState) -> None:
     while state.status != "failed":
         await asyncio.sleep(LOOK_AFTER_ENGINES_EVERY_S)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def spare_what_is_loaded() -> None:
+    """Lets the garbage collector look at new objects only, and less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 class _Server(uvicorn.Server):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 from service.alignment import DEFAULT_RULE, AlignmentDetail, align, choose_rows
@@ -20,10 +21,12 @@ from service.domain import (
     AnalysedText,
     DecodingJob,
     DecodingOptions,
+    FloatArray,
     Mechanism,
     TranslatedText,
 )
 from service.errors import InvalidRequestError, TextTooLongError
+from service.findings import DEFAULT_OMISSION_RULE, Finding, OmissionRule
 from service.threads import run_aside
 from service.unknown_words import replace_unknowns
 from service.whole_text import Decoded, Wanted, join_decoded
@@ -67,6 +70,11 @@ class _Forced:
     suppressed_ids: tuple[int, ...]
 
 
+@lru_cache(maxsize=1024)  # few lengths, and mostly the same options
+def _with_limit(options: DecodingOptions, max_decoding_length: int) -> DecodingOptions:
+    return replace(options, max_decoding_length=max_decoding_length)
+
+
 class Translator:
     """Translates texts with one model.
 
@@ -76,6 +84,7 @@ class Translator:
         limits: what it may be asked for.
         mechanisms: its attention mechanisms, the primary first; empty only where no alignment is ever asked for.
         rule: how its attention becomes alignment.
+        omission_rule: what speaks for a word's having been left out.
     """
 
     def __init__(
@@ -85,12 +94,14 @@ class Translator:
         limits: TranslatorLimits,
         mechanisms: Sequence[Mechanism],
         rule: AlignmentRule = DEFAULT_RULE,
+        omission_rule: OmissionRule = DEFAULT_OMISSION_RULE,
     ) -> None:
         self.tokenizer = tokenizer
         self.decoder = decoder
         self._limits = limits
         self.mechanisms = tuple(mechanisms)
         self.rule = rule
+        self.omission_rule = omission_rule
 
     async def translate(
         self,
@@ -163,7 +174,9 @@ class Translator:
         return Source(field, sentences, separators)
 
     def _prefix_ids(self, target_prefix: str | None, sources: Sequence[Source]) -> tuple[int, ...]:
-        prefix_ids = tuple(token.id for token in self.tokenizer.encode(target_prefix or ""))
+        if not target_prefix:
+            return ()
+        prefix_ids = tuple(token.id for token in self.tokenizer.encode(target_prefix))
         if not prefix_ids:
             return ()
         if self.tokenizer.unk_id in prefix_ids:
@@ -198,8 +211,7 @@ class Translator:
             length = min(most, max(least, len(forced.prefix_ids) + default_length_limit(len(source_ids))))
         elif length > most:
             raise InvalidRequestError(f"max_decoding_length: must be at most {most}", "max_decoding_length")
-        options = replace(options, max_decoding_length=length)
-        return DecodingJob(source_ids, options, forced.prefix_ids, forced.suppressed_ids)
+        return DecodingJob(source_ids, _with_limit(options, length), forced.prefix_ids, forced.suppressed_ids)
 
     def read(self, sentence: AnalysedText, hypotheses: Hypotheses, wanted: Wanted) -> list[Decoded]:
         """Turns what search found for a sentence into text with what is wanted besides."""
@@ -215,10 +227,16 @@ class Translator:
                     target=target,
                     alignments=align(pairs, sentence, target, wanted.alignment, self.rule),
                     alternatives=tuple(self.alternatives(each.alternatives)),
-                    findings=diagnose(attentions[0], sentence, target) if wanted.diagnostics else (),
+                    findings=self._diagnose(attentions, sentence, target) if wanted.diagnostics else (),
                 )
             )
         return decoded
+
+    def _diagnose(
+        self, attentions: Sequence[FloatArray], sentence: AnalysedText, target: AnalysedText
+    ) -> tuple[Finding, ...]:
+        pairs = list(zip(self.mechanisms, attentions, strict=True))
+        return diagnose(pairs, sentence, target, self.omission_rule)
 
     def put_together(self, source: Source, decoded: Sequence[Sequence[Decoded]], wanted: Wanted) -> TranslatedText:
         """Builds the answer to one text from the hypotheses of each of its sentences, best first."""

@@ -15,6 +15,7 @@ from service.domain import (
     Alternative,
     AnalysedText,
     FloatArray,
+    Link,
     Sentence,
     SentenceTranslation,
     Token,
@@ -140,11 +141,14 @@ def _word_answer(word: Word) -> Json:
 
 def _alignment_answers(alignments: Sequence[Alignment]) -> Json:
     """The primary mechanism's alignment, and those of the others with the name of their mechanism."""
+    if not alignments:
+        return {"alignment": None, "other_alignments": []}
+    primary, *others = _each_alignment_answer(alignments)
     return {
-        "alignment": _alignment_answer(alignments[0]) if alignments else None,
+        "alignment": primary,
         "other_alignments": [
-            {"mechanism": each.mechanism.name, "normalized": each.mechanism.normalized, **_alignment_answer(each)}
-            for each in alignments[1:]
+            {"mechanism": each.mechanism.name, "normalized": each.mechanism.normalized, **answer}
+            for each, answer in zip(alignments[1:], others, strict=True)
         ],
     }
 
@@ -155,15 +159,23 @@ def rows_answer(attention: FloatArray) -> list[list[float]]:
     return rows
 
 
-def _alignment_answer(alignment: Alignment) -> Json:
-    tokens, words = alignment.tokens, alignment.words
-    return {
-        "tokens": None if tokens is None else rows_answer(tokens),
-        # Rows of words need not sum to 1; rounded plainly, their entries equal the links' weights.
-        "words": None if words is None else np.round(words.astype(np.float64), WEIGHT_DECIMALS).tolist(),
-        "links": [
-            {"source": link.source, "target": link.target, "weight": round(link.weight, WEIGHT_DECIMALS)}
-            for link in alignment.links
-        ],
-        "pharaoh": alignment.pharaoh,
-    }
+def _each_alignment_answer(alignments: Sequence[Alignment]) -> list[Json]:
+    tokens = [each.tokens for each in alignments if each.tokens is not None]
+    words = [each.words for each in alignments if each.words is not None]
+    nothing = [None] * len(alignments)
+    # All mechanisms at once. Rows of words need not sum to 1; rounded plainly, their entries equal the links' weights.
+    token_rows = round_rows(np.array(tokens), WEIGHT_DECIMALS).tolist() if tokens else nothing
+    word_rows = np.array(words, np.float64).round(WEIGHT_DECIMALS).tolist() if words else nothing
+    return [
+        {
+            "tokens": token_matrix,
+            "words": word_matrix,
+            "links": [_link_answer(link) for link in each.links],
+            "pharaoh": each.pharaoh,
+        }
+        for each, token_matrix, word_matrix in zip(alignments, token_rows, word_rows, strict=True)
+    ]
+
+
+def _link_answer(link: Link) -> Json:
+    return {"source": link.source, "target": link.target, "weight": round(link.weight, WEIGHT_DECIMALS)}

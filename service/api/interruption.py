@@ -24,15 +24,15 @@ async def unless_disconnected(request: Request, work: Coroutine[Any, Any, Result
     """
     working = asyncio.ensure_future(work)
     watching = asyncio.ensure_future(_disconnected(request))
+    watching.add_done_callback(lambda _: working.cancel())
     try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientDisconnect
+        return await working
+    except asyncio.CancelledError:
+        if watching.done() and not watching.cancelled():
+            raise ClientDisconnect from None
+        raise
     finally:
-        working.cancel()
         watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
 
 
 async def _disconnected(request: Request) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints
 
 from service.domain import AlignmentRule, Mechanism, SpecialIds
+from service.findings import DEFAULT_OMISSION_RULE, OmissionRule
 
 FORMAT_VERSION: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
@@ -105,6 +106,21 @@ class AlignmentInfo(_Part):
         return AlignmentRule(self.threshold, self.relative_threshold)
 
 
+class OmissionInfo(_Part):
+    """What speaks for a word's having been left out, as it was tuned for this model.
+
+    The fields are those of `service.findings.OmissionRule`.
+    """
+
+    unattended_below: float = Field(DEFAULT_OMISSION_RULE.unattended_below, gt=0)
+    expected_from: float = Field(DEFAULT_OMISSION_RULE.expected_from, ge=0)
+
+    @property
+    def rule(self) -> OmissionRule:
+        """The rule, as the service takes it."""
+        return OmissionRule(self.unattended_below, self.expected_from)
+
+
 class TrainingData(_Part):
     """A corpus the model was trained on."""
 
@@ -150,6 +166,7 @@ class Manifest(_Part):
         preferred_source_tokens: the longest source that it translates better whole than in parts, likewise; None, as in
             older bundles, if that is `max_source_tokens`.
         alignment: how attention becomes links.
+        omission: what attention speaks for a word's having been left out.
         files: every other file of the bundle.
         versions: the packages that produced it.
     """
@@ -170,6 +187,7 @@ class Manifest(_Part):
     max_source_tokens: int = Field(ge=1)
     preferred_source_tokens: int | None = Field(None, ge=2)
     alignment: AlignmentInfo = AlignmentInfo()
+    omission: OmissionInfo = OmissionInfo()
     training: Training
     scores: tuple[Score, ...] = ()
     versions: dict[str, str] = {}

@@ -8,6 +8,7 @@ character knows where it came from.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ _REPLACEMENTS: Final = str.maketrans(
 )
 _WHITE_SPACE_PATTERN: Final = regex.compile(WHITE_SPACE)
 _PICTOGRAPH_PATTERN: Final = regex.compile(r"\p{Extended_Pictographic}")
-_NORMAL_PATTERN: Final = regex.compile("(?:[!-~À-ÿ]+(?: [!-~À-ÿ]+)*)?")
+_NORMAL_PATTERN: Final = re.compile("(?:[!-~À-ÿ]++(?: [!-~À-ÿ]++)*+)?")
 """The frequent case: Latin-1 text that the rules leave as it is."""
 
 _MAX_CLUSTER_LENGTH: Final = 32

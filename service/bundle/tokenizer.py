@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import sentencepiece
 
 from service.bundle.normalization import NormalizedText, normalize
-from service.bundle.words import find_words
+from service.bundle.words import find_word_ranges
 from service.domain import Token
 from service.errors import BundleError
 
@@ -38,6 +39,15 @@ class DecodedText:
     tokens: tuple[Token, ...]
 
 
+class _Piece(NamedTuple):
+    """A subword of a chunk, with its range in the chunk, which leaves out the space that it begins with."""
+
+    id: int
+    text: str
+    start: int
+    end: int
+
+
 class GrowingText:
     """A text to which one token after the other is added; spaces at its start and repeated ones are left out."""
 
@@ -53,11 +63,13 @@ class GrowingText:
         """
         characters = self._characters
         start = len(characters)
-        for character in surface:
-            if character != " " or (characters and characters[-1] != " "):
-                characters.append(character)
-        visible_start = start + 1 if characters[start : start + 1] == [" "] else start
-        return visible_start, len(characters)
+        while "  " in surface:
+            surface = surface.replace("  ", " ")
+        spaced = surface.startswith(" ")
+        if spaced and (not characters or characters[-1] == " "):
+            surface, spaced = surface[1:], False
+        characters += surface
+        return start + spaced, len(characters)
 
     @property
     def text(self) -> str:
@@ -86,9 +98,9 @@ def split_into_chunks(text: str) -> tuple[NormalizedText, list[tuple[int, int]]]
         The normalised text, and the chunks' half-open ranges in it; they cover it without gaps.
     """
     normalized = normalize(text)
-    starts = {word.start for word in find_words(normalized.text)}
+    starts = {start for start, _ in find_word_ranges(normalized.text)}
     if normalized.text != text:
-        original_starts = {word.start for word in find_words(text)}
+        original_starts = {start for start, _ in find_word_ranges(text)}
         starts.update(
             position
             for position, original in enumerate(normalized.starts)
@@ -181,17 +193,19 @@ class Tokenizer:
             space alone has an empty range where the next word starts.
         """
         normalized, chunks = split_into_chunks(text)
+        starts, ends = normalized.starts, normalized.ends
         tokens: list[Token] = []
-        for start, end in chunks:
-            position = start - 1 if start == 0 else start  # the first chunk's space is not in the text
-            for token_id, piece in self._encode_chunk(_with_space(normalized.text, start, end)):
-                tokens.append(_locate(token_id, piece, position, normalized))
-                position += len(piece)
+        for chunk_start, chunk_end in chunks:
+            offset = -1 if chunk_start == 0 else chunk_start  # the first chunk's space is not in the text
+            for piece in self._encode_chunk(_with_space(normalized.text, chunk_start, chunk_end)):
+                start = starts[offset + piece.start]
+                end = ends[offset + piece.end - 1] if piece.start < piece.end else start
+                tokens.append(Token(piece.id, piece.text, start, end))
         return tuple(tokens)
 
     def encode_ids(self, text: str) -> list[int]:
         """Encodes a text to the ids that `encode` gives."""
-        return [token_id for chunk in prepare_chunks(text) for token_id, _ in self._encode_chunk(chunk)]
+        return [piece.id for chunk in prepare_chunks(text) for piece in self._encode_chunk(chunk)]
 
     def decode(self, ids: Sequence[int], replacements: Mapping[int, str] | None = None) -> DecodedText:
         """Joins subwords to a text.
@@ -209,11 +223,16 @@ class Tokenizer:
         growing = GrowingText()
         ranges = [growing.add(surface) for surface in surfaces]
         text = growing.text
-        tokens = tuple(
-            self._make_token(token_id, min(start, len(text)), min(end, len(text)), len(text))
-            for token_id, (start, end) in zip(ids, ranges, strict=True)
-        )
-        return DecodedText(text, tokens)
+        text_end = len(text)
+        tokens: list[Token] = []
+        for token_id, (start, end) in zip(ids, ranges, strict=True):
+            special = token_id in self._special_ids
+            if special:
+                start = end = text_end
+            elif end > text_end:
+                start, end = min(start, text_end), text_end
+            tokens.append(Token(token_id, self._pieces[token_id], start, end, special))
+        return DecodedText(text, tuple(tokens))
 
     def surface(self, token_id: int) -> str:
         """What a token adds to a text (see `GrowingText`); special tokens add nothing."""
@@ -224,25 +243,15 @@ class Tokenizer:
             return ""
         return _UNKNOWN_SURFACE if token_id == self.unk_id else self._pieces[token_id].replace(SPACE_SIGN, " ")
 
-    def _make_token(self, token_id: int, start: int, end: int, text_end: int) -> Token:
-        if token_id in self._special_ids:
-            return Token(token_id, self._pieces[token_id], text_end, text_end, special=True)
-        return Token(token_id, self._pieces[token_id], start, end)
-
-    def _encode_chunk(self, chunk: str) -> tuple[tuple[int, str], ...]:
+    def _encode_chunk(self, chunk: str) -> tuple[_Piece, ...]:
         return self._encode_cached(chunk) if len(chunk) <= _MAX_CACHED_LENGTH else self._encode_uncached(chunk)
 
-    def _encode_uncached(self, chunk: str) -> tuple[tuple[int, str], ...]:
-        """Encodes one chunk to (id, piece) pairs whose pieces together are as long as the chunk."""
+    def _encode_uncached(self, chunk: str) -> tuple[_Piece, ...]:
+        """Encodes one chunk to pieces that together are as long as the chunk."""
         ids = self._processor.encode(chunk, out_type=int)
-        pieces = self._processor.encode(chunk, out_type=str)
-        return tuple(zip(ids, pieces, strict=True))
-
-
-def _locate(token_id: int, piece: str, position: int, normalized: NormalizedText) -> Token:
-    """Makes the token of a piece that stands at `position` of the normalised text."""
-    start = position + 1 if piece.startswith(SPACE_SIGN) else position
-    end = position + len(piece)
-    if start < end:
-        return Token(token_id, piece, normalized.starts[start], normalized.ends[end - 1])
-    return Token(token_id, piece, normalized.starts[start], normalized.starts[start])
+        texts = self._processor.encode(chunk, out_type=str)
+        ends = accumulate(map(len, texts))
+        return tuple(
+            _Piece(token_id, text, end - len(text.removeprefix(SPACE_SIGN)), end)
+            for token_id, text, end in zip(ids, texts, ends, strict=True)
+        )

@@ -9,6 +9,7 @@ through: they separate nothing, and no word begins or ends with one.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Final
 
@@ -69,7 +70,7 @@ def _word_pattern() -> str:
 
 
 _WORD_PATTERN: Final = regex.compile(_word_pattern(), _SYNTAX)
-_NON_SPACE_PATTERN: Final = regex.compile(r"[^\s\x1c-\x1f]+")
+_NON_SPACE_PATTERN: Final = re.compile(r"\S+")  # to `re`, the separators of `WHITE_SPACE` are white space as well
 _CACHED_STRETCHES: Final = 1 << 16
 _MAX_CACHED_LENGTH: Final = 64
 
@@ -83,12 +84,17 @@ def find_words(text: str) -> list[Word]:
     Returns:
         The words in order, with ranges in code points of `text`; they do not overlap and hold no white space.
     """
-    words: list[Word] = []
+    return [Word(text[start:end], start, end) for start, end in find_word_ranges(text)]
+
+
+def find_word_ranges(text: str) -> list[tuple[int, int]]:
+    """The ranges of the words that `find_words` gives."""
+    ranges: list[tuple[int, int]] = []
     for match in _NON_SPACE_PATTERN.finditer(text):
-        stretch, offset = match.group(), match.start()
-        ranges = _find_cached(stretch) if len(stretch) <= _MAX_CACHED_LENGTH else _find_in_stretch(stretch)
-        words.extend(Word(stretch[start:end], offset + start, offset + end) for start, end in ranges)
-    return words
+        stretch, offset = match[0], match.start()
+        found = _find_cached(stretch) if len(stretch) <= _MAX_CACHED_LENGTH else _find_in_stretch(stretch)
+        ranges += [(offset + start, offset + end) for start, end in found]
+    return ranges
 
 
 def _find_in_stretch(stretch: str) -> tuple[tuple[int, int], ...]:

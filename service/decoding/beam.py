@@ -261,7 +261,7 @@ class BeamLane:
         for ban in self._table["ban"][~keep].tolist():
             self._around.banned.release(ban)
         self._jobs = [job for job, stays in zip(self._jobs, keep.tolist(), strict=True) if stays]
-        self._table = self._table[keep]
+        self._table = self._table.compress(keep)
         self._slots = self._slots.select(keep)
         self._survey()
 

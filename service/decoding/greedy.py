@@ -107,8 +107,10 @@ class GreedyLane:
         if not done.any() and possible.all():
             self._announce_prefixes()
             return {}
-        outcomes = self._retire(done & possible, lengths)
-        outcomes |= self._fail(~possible[~(done & possible)])
+        done &= possible
+        outcomes = self._retire(done, lengths)
+        if not possible.all():
+            outcomes |= self._fail(~possible[~done])
         self._announce_prefixes()
         return outcomes
 
@@ -215,8 +217,8 @@ class GreedyLane:
             self._around.banned.release(ban)
         self._around.rows.free(self._rows[~keep])
         self._strands = [strand for strand, stays in zip(self._strands, keep.tolist(), strict=True) if stays]
-        self._table, self._rows, self._worth = self._table[keep], self._rows[keep], self._worth[keep]
-        self._trails = self._trails[keep]
+        self._table, self._trails = self._table.compress(keep), self._trails.compress(keep, axis=0)
+        self._rows, self._worth = self._rows[keep], self._worth[keep]
         self._survey()
 
     def _survey(self) -> None:

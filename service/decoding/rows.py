@@ -188,8 +188,11 @@ class DecoderRowStore:
         if len(holes):
             if not self._owned:
                 self._reshape(*self._mask.shape)
-            for array in (*self._memory, self._mask, self._lengths, self.input_ids, self.forced_ids):
-                array[holes] = array[last]
+            for array in (*self._memory, self._mask):  # one by one: all at once, numpy would copy them twice
+                for hole, row in zip(holes.tolist(), last.tolist(), strict=True):
+                    array[hole] = array[row]
+            for vector in (self._lengths, self.input_ids, self.forced_ids):
+                vector[holes] = vector[last]
         self._count = count
         return parents[:count], moved
 

@@ -66,5 +66,5 @@ class Slots:
             self.worth[keep],
             self.scores[keep],
             self.lengths[keep],
-            self.trails[keep],
+            self.trails.compress(keep, axis=0),
         )

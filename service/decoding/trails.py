@@ -20,6 +20,8 @@ from service.domain import FloatArray, IntArray
 TRAIL: Final = np.dtype([("token", np.int32), ("row", np.int32), ("log_prob", np.float64)])
 """One token of a hypothesis: its id, the decoder row that produced it, its natural log-probability."""
 
+_OPAQUE: Final = np.dtype((np.void, TRAIL.itemsize))  # numpy copies structured values field by field
+
 TrailArray: TypeAlias = npt.NDArray[Any]
 """A structured array of `TRAIL`, (..., tokens)."""
 
@@ -50,8 +52,9 @@ def join_trails(one: TrailArray, other: TrailArray) -> TrailArray:
     """Both one after the other along the first axis, with the room of the larger."""
     width = max(one.shape[-1], other.shape[-1])
     joined = np.zeros((len(one) + len(other), *one.shape[1:-1], width), dtype=TRAIL)
-    joined[: len(one), ..., : one.shape[-1]] = one
-    joined[len(one) :, ..., : other.shape[-1]] = other
+    tokens = joined.view(_OPAQUE)
+    tokens[: len(one), ..., : one.shape[-1]] = one.view(_OPAQUE)
+    tokens[len(one) :, ..., : other.shape[-1]] = other.view(_OPAQUE)
     return joined
 
 

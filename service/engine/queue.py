@@ -36,10 +36,6 @@ ROOM_TO_START: Final = 1 / 16
 """Share of the rows that must be free in a nearly full batch before sentences start, so that they start together."""
 
 
-LOOK_AGAIN_AFTER_S: Final = 0.01
-"""How long an idle worker with work before it waits to see whether a core is free by now."""
-
-
 class JobQueue:
     """The sentences that wait, request by request.
 
@@ -82,7 +78,8 @@ class JobQueue:
                 raise OverloadedError("Too many sentences are waiting.")
             self._turns.append(tickets)
             self._rows_waiting += _rows(tickets)
-            self._changed.notify(len(tickets))
+            if self._another_may_decode:  # otherwise it would be woken for nothing, with every request
+                self._changed.notify(len(tickets))
 
     def withdraw(self, submission: Submission) -> None:
         """Takes back what has not started of `submission`, and tells the workers to drop what has."""
@@ -125,10 +122,13 @@ class JobQueue:
             if wait:
                 self._withdrawn[worker].clear()  # an empty batch has nothing to drop
                 self._note_decoding(worker, False)
-                self._wait_for_work()
+                while not (self._another_may_decode if len(self) else self._closed):
+                    self._changed.wait()
             self._note_decoding(worker, True)
             admitted = self._admit(load, worker)
             self._note_decoding(worker, bool(load.rows or admitted))
+            if len(self) and self._another_may_decode:  # a core may be free by now in which another process decoded
+                self._changed.notify()
             return admitted
 
     def take_all(self) -> list[Ticket]:
@@ -146,21 +146,14 @@ class JobQueue:
             self._closed = True
             self._changed.notify_all()
 
-    def _wait_for_work(self) -> None:
-        """Returns when there is something that an idle worker may begin, or when there will be no more."""
-        while not self._closed or len(self):
-            if not len(self):
-                self._changed.wait()
-            elif self._another_may_decode:
-                return
-            else:
-                self._changed.wait(LOOK_AGAIN_AFTER_S)  # nobody says when a worker of another process ends
-
     @property
     def _another_may_decode(self) -> bool:
-        """Whether one more worker of this process may have a batch: the first always, others while cores are free."""
+        """Whether one more worker of this process may have a batch: the first always, others while cores are free.
+
+        At the end all may: nobody would wake them later.
+        """
         decoding, most = self._counts.decoding, self._counts.most_decoding
-        return not decoding.here or most is None or decoding.everywhere < most
+        return self._closed or not decoding.here or most is None or decoding.everywhere < most
 
     def _note_decoding(self, worker: int, decoding: bool) -> None:
         self._counts.decoding.add(decoding - self._decoding[worker])

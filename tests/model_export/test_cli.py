@@ -15,7 +15,7 @@ from tests.model_export.commands import fail, train
 from tests.reversing_task import random_sentences, write_pairs
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("train", "evaluate", "export", "split", "words")
+COMMANDS = ("train", "evaluate", "export", "split", "words", "symmetrise")
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_the_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     assert end.value.code == 0
-    shown = capsys.readouterr().out
-    assert all(f"\n    {command} " in shown for command in COMMANDS)
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines() if line.startswith("    ")]
+    assert set(COMMANDS) <= set(shown)
 
 
 @pytest.mark.parametrize(

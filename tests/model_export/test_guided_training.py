@@ -17,7 +17,7 @@ from model_export.run_directory import RunDirectory
 from model_export.seq2seq import Seq2Seq
 from service.bundle.tokenizer import Tokenizer
 from tests.model_export.commands import fail
-from tests.model_export.guided_task import GUIDED_CONFIG, write_task
+from tests.model_export.guided_task import DEV_PAIRS, GUIDED_CONFIG, write_task
 from tests.model_export.tiny_models import as_numpy
 from tests.reversing_task import CONFIG, random_sentences, reverse, training_arguments
 
@@ -79,6 +79,29 @@ def test_guidance_of_the_step_that_reads_a_token_works_and_does_so_on_jax(tmp_pa
     assert mass_on_same_place(RunDirectory(tmp_path / "run"), row_offset=1) > 0.9
 
 
+def test_what_attention_loses_on_dev_is_reported_after_every_epoch(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = GUIDED_CONFIG.replace("epochs: 3", "epochs: 1\n  alignment_final_weight_factor: 0.0")
+    options = write_task(tmp_path, config.replace("dropout: 0.0", "dropout: 0.0, aligner: luong"), 50)
+    dev_links = ("--dev-alignments", str(tmp_path / "dev.links"))
+    assert main([*training_arguments(tmp_path), *options, *dev_links]) == 0
+    model, progress = RunDirectory(tmp_path / "run").load_model()
+    tokenizer = RunDirectory(tmp_path / "run").read_tokenizer()
+    predicting, reading = [], []  # -log of the attention that links ask for, of the step of a word and the one after
+    for length in (6, 7):
+        texts = [text for text in random_sentences(DEV_PAIRS, seed=2) if len(text.split()) == length]
+        _, (aligner, attention) = model.predict_next(teach(tokenizer, texts))
+        places = np.arange(length)
+        predicting += list(-np.log(as_numpy(attention)[:, places, places]).ravel())
+        reading += list(-np.log(as_numpy(aligner)[:, places + 1, places]).ravel())
+        reading += list(-np.log(as_numpy(aligner)[:, 0, length]))  # the start is drawn to the end of the source
+    [epoch] = progress["history"]
+    assert epoch["dev_alignments_loss"] == pytest.approx(np.mean(predicting), rel=1e-3)
+    assert epoch["dev_aligner_loss"] == pytest.approx(np.mean(reading), rel=1e-3)
+    assert f"dev aligner loss {epoch['dev_aligner_loss']:.4f} per token" in capsys.readouterr().out
+
+
 # --- The command line -------------------------------------------------------------------------------------------
 
 
@@ -105,6 +128,8 @@ def test_alignments_and_their_weight_need_each_other(tmp_path: Path, capsys: pyt
     assert shown == "training.alignment_weight: is 1.0, so word alignments are needed; add --alignments"
     (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
     assert fail(capsys, *arguments, *options).startswith("--alignments: training.alignment_weight is 0")
+    shown = fail(capsys, *arguments, "--dev-alignments", tmp_path / "dev.links")
+    assert shown == "--dev-alignments: judge guided training, so they need --alignments"
     assert not (tmp_path / "run").exists()
 
 

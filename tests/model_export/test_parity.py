@@ -190,7 +190,7 @@ def perturb(bundle: Path, copy: Path, graph: str, noise: float) -> Path:
         array = numpy_helper.to_array(tensor)
         if array.ndim == 2:
             noisy = array + generator.normal(scale=noise, size=array.shape) * np.abs(array).max()
-            limits = np.iinfo(array.dtype) if array.dtype.kind == "i" else np.finfo(array.dtype)
+            limits = np.iinfo(array.dtype) if array.dtype.kind in "iu" else np.finfo(array.dtype)
             tensor.CopyFrom(
                 numpy_helper.from_array(noisy.clip(limits.min, limits.max).astype(array.dtype), tensor.name)
             )

@@ -11,7 +11,8 @@ import pytest
 from onnx import numpy_helper
 
 from model_export.activation_bounds import ActivationBounds
-from model_export.quantization import quantize, quantize_along
+from model_export.integer_products import PRODUCT, quantize_along
+from model_export.quantization import quantize
 from service.onnx_backend import session_options
 
 
@@ -54,6 +55,7 @@ BOUNDS = {
     "neighbours": ("a = Tanh (x) y = Concat <axis = 1> (a, known)", 2.0),
     "a transposed tanh": ("a = Tanh (x) y = Transpose <perm = [1, 0]> (a)", 1.0),
     "an average by softmax": ("a = Softmax (x) y = MatMul (a, rows)", 5.0),
+    "a choice": ("c = Less (x, known) a = Tanh (x) y = Where (c, a, known)", 2.0),
     "a comparison as a number": ("a = Less (x, known) y = Cast <to = 1> (a)", 1.0),
 }
 FREE = {
@@ -133,13 +135,82 @@ def test_a_bounded_product_is_computed_in_integers() -> None:
     kernel = np.array([[1.0, -2.0], [0.5, 4.0]], dtype=np.float32)
     graph = make_graph("float[N, 2] x", "float[N, 2] y", "a = Tanh (x) y = MatMul (a, kernel)", kernel=kernel)
     quantized = quantize(graph, {})
-    assert operations(quantized) == ["Tanh", "QuantizeLinear", "MatMulInteger", "Cast", "Mul"]
+    assert operations(quantized) == ["Tanh", "QuantizeLinear", PRODUCT, "Mul"]
     x = np.array([[0.3, -0.7], [20.0, -20.0]], dtype=np.float32)
     [found] = session(quantized).run(None, {"x": x})
     # tanh: 0.2913 and -0.6044, times 127: 37.0 and -76.8; the second row is 127 and -127.
     activations = np.array([[37, -77], [127, -127]])
     by_hand = activations @ np.array([[64, -32], [32, 64]]) * np.array([1 / 64, 1 / 16]) / 127
     np.testing.assert_allclose(found, by_hand, rtol=1e-5)
+
+
+@pytest.mark.parametrize("added", ["p, bias", "bias, p"])
+def test_a_bias_is_added_within_the_product(added: str) -> None:
+    kernel, bias = weights(4, 3), np.array([100.0, -0.5, 0.0], dtype=np.float32)
+    constants = {"kernel": kernel, "bias": bias}
+    body = "a = Tanh (x) p = MatMul (a, kernel) y = "
+    graphs = [
+        make_graph("float[N, 4] x", "float[N, 3] y", body + end, **constants)
+        for end in (f"Add ({added})", "Identity (p)")
+    ]
+    biased, plain = (quantize(graph, {}) for graph in graphs)
+    assert operations(biased) == ["Tanh", "QuantizeLinear", PRODUCT, "Mul"]
+    x = {"x": weights(5, 4, seed=1)}
+    [[found], [without]] = (session(graph).run(None, x) for graph in (biased, plain))
+    np.testing.assert_allclose(found, without + bias, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("other", ["z = Neg (p)", "z = Add (p, square)"])
+def test_what_is_read_without_the_bias_has_none(other: str) -> None:
+    body = f"a = Tanh (x) p = MatMul (a, kernel) y = Add (p, bias) {other}"
+    constants = {"kernel": weights(2, 2), "bias": [3.0, 4.0], "square": np.eye(2)}
+    graph = make_graph("float[2, 2] x", "float[2, 2] y, float[2, 2] z", body, **constants)
+    x = {"x": weights(2, 2, seed=1)}
+    for found, expected in zip(session(quantize(graph, {})).run(None, x), session(graph).run(None, x), strict=True):
+        np.testing.assert_allclose(found, expected, atol=0.05)
+
+
+def test_what_is_added_to_a_product_and_varies_stays_apart() -> None:
+    body = "a = Tanh (x) p = MatMul (a, kernel) y = Add (p, x)"
+    graph = make_graph("float[2, 2] x", "float[2, 2] y", body, kernel=weights(2, 2))
+    assert operations(quantize(graph, {})) == ["Tanh", "QuantizeLinear", PRODUCT, "Mul", "Add"]
+
+
+def test_a_column_too_small_for_its_scale_leaves_its_bias() -> None:
+    kernel = np.array([[1e-38, 1.0], [0.0, 1.0]], dtype=np.float32)
+    body = "a = Tanh (x) p = MatMul (a, kernel) y = Add (p, bias)"
+    graph = make_graph("float[1, 2] x", "float[1, 2] y", body, kernel=kernel, bias=[-7.0, 1.0])
+    [found] = session(quantize(graph, {})).run(None, {"x": np.zeros((1, 2), dtype=np.float32)})
+    np.testing.assert_allclose(found, [[-7.0, 1.0]], rtol=1e-6)
+
+
+def test_products_of_one_tensor_share_its_rounding() -> None:
+    body = "a = Tanh (x) y = MatMul (a, kernel) z = MatMul (a, other)"
+    constants = {"kernel": weights(2, 3), "other": weights(2, 3, seed=1)}
+    graph = make_graph("float[N, 2] x", "float[N, 3] y, float[N, 3] z", body, **constants)
+    assert operations(quantize(graph, {})) == ["Tanh", "QuantizeLinear", PRODUCT, "Mul", PRODUCT, "Mul"]
+
+
+LOOKUP = "rows = Gather (table, ids) y = MatMul (rows, kernel)"
+
+
+def test_rows_of_a_product_are_looked_up_in_8_bits() -> None:
+    table = np.array([[2.0, -1.0], [0.004, -2.0]], dtype=np.float32)
+    graph = make_graph("int32[N] ids", "float[N, 2] y", LOOKUP, table=table, kernel=np.eye(2))
+    quantized = quantize(graph, {})
+    assert operations(quantized) == ["Gather", PRODUCT, "Mul"]
+    by_hand = [[255, 64], [128, 1]]  # 127 * -1 / 2 = -63.5 goes to the even neighbour; 0 is stored as 128
+    assert [each.tolist() for each in map(numpy_helper.to_array, quantized.graph.initializer)].count(by_hand) == 1
+    [found] = session(quantized).run(None, {"ids": np.array([1, 0, 1], dtype=np.int32)})
+    np.testing.assert_allclose(found, [[0.0, -2.0], [2.0, -128 / 127], [0.0, -2.0]], rtol=1e-6)
+
+
+def test_rows_that_are_read_besides_are_also_kept_with_scales_of_their_own() -> None:
+    table = np.array([[100.0, -50.0], [0.01, 0.005]], dtype=np.float32)
+    body = f"{LOOKUP} z = Neg (rows)"
+    graph = make_graph("int32[N] ids", "float[N, 2] y, float[N, 2] z", body, table=table, kernel=np.eye(2))
+    _, negated = session(quantize(graph, {})).run(None, {"ids": np.array([1], dtype=np.int32)})
+    np.testing.assert_allclose(negated, -table[[1]], rtol=0.01)
 
 
 def test_table_rows_are_rounded_alone() -> None:
@@ -177,7 +248,8 @@ def test_parts_of_different_range_have_scales_of_their_own() -> None:
     kernel = np.array([[0.01], [0.02], [2.0], [-3.0], [4.0]], dtype=np.float32)
     graph = make_graph("float[2, 2] wide, float[2, 3] x", "float[2, 1] y", body, kernel=kernel)
     quantized = quantize(graph, {"wide": 1000.0})
-    assert operations(quantized).count("MatMulInteger") == 2
+    assert operations(quantized).count(PRODUCT) == 2
+    assert "Concat" not in operations(quantized)  # nothing reads it any more
     wide, x = np.array([[1000.0, -300.0], [3.0, 700.0]], dtype=np.float32), weights(2, 3)
     [found] = session(quantized).run(None, {"wide": wide, "x": x})
     # Steps of 1000/127 would leave nothing of the tanh; apart, half a step of each activation and weight is the most.
@@ -193,7 +265,7 @@ def test_parts_that_stand_below_each_other_stay_together() -> None:
     body = "a = Tanh (x) b = Concat <axis = 0> (wide, a) y = MatMul (b, kernel)"
     graph = make_graph("float[2, 3] wide, float[2, 3] x", "float[4, 3] y", body, kernel=np.eye(3))
     quantized = quantize(graph, {"wide": 2.0})
-    assert operations(quantized).count("MatMulInteger") == 1
+    assert operations(quantized).count(PRODUCT) == 1
     wide, x = 2 * np.tanh(weights(2, 3)), weights(2, 3, seed=1)
     [found] = session(quantized).run(None, {"wide": wide, "x": x})
     np.testing.assert_allclose(found, np.vstack([wide, np.tanh(x)]), atol=1 / 127)

@@ -35,10 +35,10 @@ class ScriptedTrainer(Trainer):
         super().__init__(tiny_model(tiny_config(units=units)), config, NoBatches(), NoBatches(), directory)
         self.dev_losses = dev_losses
 
-    def evaluate(self) -> float:
+    def evaluate(self) -> dict[str, float]:
         epoch = self.progress.epoch
         self.model.output_bias.assign(np.full(11, epoch, dtype=np.float32))
-        return self.dev_losses[epoch]
+        return {"nll": self.dev_losses[epoch]}
 
 
 def test_training_stops_when_dev_no_longer_improves(tmp_path: Path) -> None:
@@ -92,9 +92,9 @@ def copies_of(model: Seq2Seq) -> list[np.ndarray]:
 class AveragedTrainer(ScriptedTrainer):
     """Trains, and remembers how the model answered while it was judged."""
 
-    def evaluate(self) -> float:
+    def evaluate(self) -> dict[str, float]:
         self.judged = copies_of(self.model)
-        return 1.0
+        return {"nll": 1.0}
 
 
 def copying_batches() -> list[Batch]:

@@ -199,6 +199,14 @@ def test_empty_matrix_rounds_to_itself() -> None:
     assert round_rows(np.zeros((2, 0), np.float32)).shape == (2, 0)
 
 
+def test_matrices_of_several_mechanisms_are_rounded_each_for_itself() -> None:
+    one = np.array([[0.99994, 0.00003, 0.00003], [0.5, 0.25, 0.25]])
+    other = np.array([[1 / 3, 1 / 3, 1 / 3], [0.0, 1.0, 0.0]])
+    rounded = round_rows(np.stack([one, other]).astype(np.float32))
+    expected = [[[1.0, 0.0, 0.0], [0.5, 0.25, 0.25]], [[0.3334, 0.3333, 0.3333], [0.0, 1.0, 0.0]]]
+    np.testing.assert_allclose(rounded, expected, atol=1e-12)
+
+
 @settings(deadline=None)
 @given(arrays.arrays(np.float32, arrays.array_shapes(min_dims=2, max_dims=2), elements=st.floats(0, 1, width=32)))
 def test_rounding_keeps_each_entry_and_row_sum(matrix: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,10 @@ from starlette.testclient import TestClient
 
 from service.api.align_schemas import AlignResponse
 from service.api.schemas import TranslateResponse
-from tests.service.api_client import running_app
+from service.findings import OmissionRule
+from service.loading import load_models
+from tests.service.api_client import running_app, tiny_settings
+from tests.service.tiny_bundle import write_bundle, write_manifest
 
 TEXT = "A cat ran. The old dog sat by the door."
 
@@ -61,3 +65,12 @@ def test_a_stream_ends_with_the_same_findings(client: TestClient) -> None:
     events = client.post("/translate/stream", json=body).text.split("\n\n")
     [done] = [event for event in events if event.startswith("event: done\n")]
     assert json.loads(done.split("data: ", 1)[1]) == client.post("/translate", json=body).json()
+
+
+def test_a_bundle_brings_its_own_rule_for_words_left_out(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "tiny")
+    manifest = json.loads((bundle / "manifest.json").read_text())
+    (bundle / "manifest.json").unlink()
+    write_manifest(bundle, manifest | {"omission": {"unattended_below": 0.25, "expected_from": 1.5}})
+    [model] = load_models(tiny_settings(tmp_path)).registry.models
+    assert model.translator.omission_rule == model.aligner.omission_rule == OmissionRule(0.25, 1.5)

@@ -10,11 +10,19 @@ import pytest
 
 from service.bundle.words import find_words
 from service.diagnostics import diagnose, move_findings
-from service.domain import AnalysedText, DecodingOptions, Token
-from service.findings import Finding
+from service.domain import AnalysedText, DecodingOptions, FloatArray, Token
+from service.findings import Finding, OmissionRule
 from service.forced_alignment import Aligner, AligningOptions, GivenPair
 from service.translator import TranslatorLimits
-from tests.service.translation_fakes import EOS, ONE_MECHANISM, EchoDecoder, WordTokenizer, make_translator
+from tests.service.translation_fakes import (
+    EOS,
+    ONE_MECHANISM,
+    TWO_MECHANISMS,
+    WITH_ALIGNER,
+    EchoDecoder,
+    WordTokenizer,
+    make_translator,
+)
 
 
 def text_of(text: str) -> AnalysedText:
@@ -25,12 +33,17 @@ def text_of(text: str) -> AnalysedText:
     return AnalysedText(text, (), (*tokens, end), tuple(words))
 
 
-def found(source: str, target: str, rows: list[list[float]]) -> list[Finding]:
-    """What is found where the target's words attend to the source's like this, and the rest of a row to its end."""
+def attention_of(rows: list[list[float]]) -> FloatArray:
+    """Where the target's words attend to the source's like this, and the rest of a row goes to its end."""
     attention = np.zeros((len(rows) + 1, len(rows[0]) + 1), np.float32)
     attention[:-1, :-1] = rows
     attention[:, -1] = 1 - attention.sum(axis=1)
-    return list(diagnose(attention, text_of(source), text_of(target)))
+    return attention
+
+
+def found(source: str, target: str, rows: list[list[float]]) -> list[Finding]:
+    """What is found in the attention of a model's only mechanism."""
+    return list(diagnose([(ONE_MECHANISM[0], attention_of(rows))], text_of(source), text_of(target)))
 
 
 def kinds(findings: list[Finding]) -> list[tuple[str, tuple[int, ...], tuple[int, ...]]]:
@@ -53,6 +66,33 @@ def test_punctuation_without_attention_is_not_found() -> None:
 
 def test_a_source_word_that_several_words_glance_at_is_not_found() -> None:
     assert found("a b c", "x y", [[0.94, 0.06, 0], [0, 0.06, 0.94]]) == []
+
+
+@pytest.mark.parametrize(
+    ("back", "ahead", "expected"),
+    [
+        (0.25, 0.85, [(1,)]),  # looked for and not written
+        (0.35, 0.85, []),  # written, at least in part
+        (0.0, 0.75, []),  # never looked for, as an article that the target has no word for
+    ],
+)
+def test_a_word_that_was_looked_for_and_not_written_is_found(
+    back: float, ahead: float, expected: list[tuple[int, ...]]
+) -> None:
+    looking_back = attention_of([[1 - back, back, 0], [0, 0, 1]])
+    looking_ahead = attention_of([[1, 0, 0], [0, ahead, 1 - ahead]])
+    attentions = list(zip(WITH_ALIGNER, (looking_back, looking_ahead), strict=True))
+    findings = diagnose(attentions, text_of("a b c"), text_of("x y"), OmissionRule(0.3, 0.8))
+    assert [each.source_words for each in findings] == expected
+    assert [each.value for each in findings] == pytest.approx([back] * len(expected))
+
+
+def test_without_attention_that_looks_back_there_is_only_one_sign() -> None:
+    rows = attention_of([[0.95, 0.05, 0], [0, 0, 1]])
+    further = attention_of([[1, 0, 0], [0, 0, 1]])
+    attentions = list(zip(TWO_MECHANISMS, (rows, further), strict=True))
+    [finding] = diagnose(attentions, text_of("a b c"), text_of("x y"), OmissionRule(0.01, 0.8))
+    assert finding.source_words == (1,)
 
 
 def test_equal_words_side_by_side_are_found_whatever_they_attend_to() -> None:
@@ -91,7 +131,7 @@ def test_attention_to_no_word_counts_as_one_place() -> None:
 def test_a_side_without_words_has_no_findings(source: str, target: str) -> None:
     sides = text_of(source), text_of(target)
     attention = np.ones((len(sides[1].tokens), len(sides[0].tokens)), np.float32) / len(sides[0].tokens)
-    assert diagnose(attention, *sides) == ()
+    assert diagnose([(ONE_MECHANISM[0], attention)], *sides) == ()
 
 
 def test_findings_are_moved_to_their_place() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -210,7 +211,8 @@ def test_a_second_worker_begins_only_while_a_core_is_free(queues: list[JobQueue]
     put(here, 1, 1, 1, 1)
     put(there, 1)
     there.take(Load(), True, 0)
-    assert len(here.take(Load(), True, 0)) == 4  # all: the other worker of this process may not begin
+    running = here.take(Load(), True, 0)
+    assert len(running) == 4  # all: the other worker of this process may not begin
     put(here, 1)
     waiting = threading.Thread(target=here.take, args=(Load(), True, 1), daemon=True)
     waiting.start()
@@ -218,7 +220,9 @@ def test_a_second_worker_begins_only_while_a_core_is_free(queues: list[JobQueue]
     assert waiting.is_alive()
     closing = threading.Thread(target=there.take, args=(Load(), True, 0), daemon=True)
     closing.start()  # its batch is empty, and so is its queue
-    waiting.join(PATIENCE_S)
+    while waiting.is_alive():
+        assert here.take(load_of(running), False, 0) == []  # as the worker with a batch does after every step
+        time.sleep(0.001)
     assert not waiting.is_alive()
     there.close()
     closing.join(PATIENCE_S)

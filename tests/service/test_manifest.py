@@ -12,6 +12,7 @@ from service.bundle.manifest import Manifest
 from service.bundle.reader import parse_manifest
 from service.domain import AlignmentRule, Mechanism, SpecialIds
 from service.errors import BundleError
+from service.findings import OmissionRule
 from tests.service.tiny_bundle import make_manifest
 
 FILES = {"tokenizer.model": {"sha256": "0" * 64, "size": 1}}
@@ -62,6 +63,19 @@ def test_links_follow_the_rule_of_the_manifest_or_that_of_older_ones() -> None:
 def test_a_link_rule_that_makes_no_sense_is_refused(field: str, value: object) -> None:
     with pytest.raises(BundleError, match=rf"manifest\.json: alignment\.{field}: "):
         parse(make_manifest() | {"alignment": {field: value}})
+
+
+def test_words_left_out_are_found_by_the_rule_of_the_manifest() -> None:
+    assert parse(make_manifest()).omission.rule == OmissionRule()
+    manifest = parse(make_manifest() | {"omission": {"unattended_below": 0.25, "expected_from": 1.5}})
+    assert manifest.omission.rule == OmissionRule(0.25, 1.5)
+    assert parse_manifest(manifest.model_dump_json().encode()) == manifest
+
+
+@pytest.mark.parametrize(("field", "value"), [("unattended_below", 0.0), ("expected_from", -0.1)])
+def test_a_rule_for_words_left_out_that_makes_no_sense_is_refused(field: str, value: float) -> None:
+    with pytest.raises(BundleError, match=rf"manifest\.json: omission\.{field}: "):
+        parse(make_manifest() | {"omission": {field: value}})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
