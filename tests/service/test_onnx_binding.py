@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,16 @@ def test_a_running_batch_gives_to_the_bit_what_it_gives_without_binding(bundle: 
     assert [each is None for each in found] == [each is None for each in expected]
     for one, other in zip(found, expected, strict=True):
         if one is not None and other is not None:
+            assert_same(one, other)
+
+
+def test_one_bound_backend_serves_several_threads(bundle: Bundle) -> None:
+    backend, jobs = bound_backend(bundle), varied_jobs(8)
+    expected = decode(backend, jobs, IDS)
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        results = list(pool.map(lambda _: decode(backend, jobs, IDS), range(8)))
+    for result in results:
+        for one, other in zip(result, expected, strict=True):
             assert_same(one, other)
 
 
