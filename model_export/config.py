@@ -205,8 +205,7 @@ class ParityLimits(StrictModel):
         sentences: how many dev sentences are compared at least; a smaller dev file is refused.
         fp32_max_difference: of log-probabilities and of attention weights.
         tie_margin: greedy outputs may part where the two best log-probabilities lie closer than this.
-        int8_min_identical, fp16_min_identical: share of sentences whose greedy output equals the fp32 one.
-        int8_max_bleu_loss, fp16_max_bleu_loss: BLEU points on dev, fp32 minus these.
+        ..._min_identical, ..._max_bleu_loss: greedy outputs equal to those of fp32, 0 to 1; BLEU points lost on dev.
     """
 
     sentences: int = Field(default=200, ge=1)
