@@ -175,7 +175,10 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="the bundle; replaced if it exists")
     parser.add_argument("--name", help="the model's name (default: the name of the output directory)")
     parser.add_argument(
-        "--precision", action="append", choices=("fp32", "int8"), help="keep only this one; may be repeated"
+        "--precision",
+        action="append",
+        choices=("fp32", "int8", "fp16"),
+        help="keep only this one; may be repeated (default: fp32 and int8; fp16 is for GPUs)",
     )
     parser.add_argument("--archive", type=Path, metavar="FILE", help="also pack the bundle, as `archive` does")
     parser.set_defaults(command="model_export.export_command:run_export")

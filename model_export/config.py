@@ -205,8 +205,7 @@ class ParityLimits(StrictModel):
         sentences: how many dev sentences are compared at least; a smaller dev file is refused.
         fp32_max_difference: of log-probabilities and of attention weights.
         tie_margin: greedy outputs may part where the two best log-probabilities lie closer than this.
-        int8_min_identical: share of sentences whose greedy int8 output equals the fp32 one.
-        int8_max_bleu_loss: BLEU points on dev, fp32 minus int8.
+        ..._min_identical, ..._max_bleu_loss: greedy outputs equal to those of fp32, 0 to 1; BLEU points lost on dev.
     """
 
     sentences: int = Field(default=200, ge=1)
@@ -214,6 +213,8 @@ class ParityLimits(StrictModel):
     tie_margin: float = Field(default=1e-4, ge=0)
     int8_min_identical: float = Field(default=0.9, ge=0, le=1)
     int8_max_bleu_loss: float = Field(default=0.5, ge=0)
+    fp16_min_identical: float = Field(default=0.95, ge=0, le=1)
+    fp16_max_bleu_loss: float = Field(default=0.2, ge=0)
 
 
 class DataSource(StrictModel):

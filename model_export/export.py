@@ -1,8 +1,8 @@
-"""From a training run to a bundle: convert, quantise, compare with the trained model, write."""
+"""From a training run to a bundle: convert, reduce the precision, compare with the trained model, write."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +16,9 @@ from model_export.corpus_readers import Corpus
 from model_export.decoder_tensors import DecoderTensors
 from model_export.errors import ConfigError, DataError
 from model_export.graphs import Graphs, convert
+from model_export.half_precision import to_half_precision
 from model_export.keras_backend import KerasBackend, describe_mechanisms
-from model_export.parity import PRECISIONS, measure_parity
+from model_export.parity import PRECISIONS, USUAL_PRECISIONS, measure_parity
 from model_export.quantization import quantize
 from model_export.run_directory import TOKENIZER_FILE, DataFacts, RunDirectory
 from model_export.seq2seq import Seq2Seq
@@ -41,7 +42,7 @@ PRODUCERS = ("tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime", "sentencep
 
 
 def export_bundle(
-    run: RunDirectory, dev: Corpus, destination: Path, name: str, precisions: Sequence[str] = PRECISIONS
+    run: RunDirectory, dev: Corpus, destination: Path, name: str, precisions: Sequence[str] = USUAL_PRECISIONS
 ) -> Manifest:
     """Exports the best weights of a run.
 
@@ -50,7 +51,7 @@ def export_bundle(
         dev: pairs on which the graphs are compared with the trained model.
         destination: the bundle's directory; replaced if it exists.
         name: the model's name.
-        precisions: which graphs the bundle keeps; all are made and compared.
+        precisions: which graphs the bundle keeps; those of fp32 are made and compared in any case.
 
     Raises:
         ParityError: the graphs differ from the model by more than the limits; nothing is written then.
@@ -62,8 +63,9 @@ def export_bundle(
     _check_dev(dev, config.parity)
     with staged_directory(destination) as staging:
         model = _load_checked_model(run)
-        print("converting the model to ONNX, fp32 and int8")
-        graphs = make_graphs(model)
+        made = [precision for precision in PRECISIONS if precision in {"fp32", *precisions}]
+        print(f"converting the model to ONNX, {' and '.join(made)}")
+        graphs = make_graphs(model, made)
         _write_files(staging, run, graphs)
         manifest = write_manifest(staging, _checked_manifest(run, name, graphs, model))
         parity = measure_parity(staging, KerasBackend(model), dev, config.parity)
@@ -72,7 +74,7 @@ def export_bundle(
             for precision, variant in manifest.precisions.items()
             if precision in precisions
         }
-        for precision in set(PRECISIONS) - set(precisions):
+        for precision in set(made) - set(precisions):
             for graph in GRAPH_NAMES:
                 (staging / _graph_file(graph, precision)).unlink()
         return write_manifest(staging, manifest.model_copy(update={"precisions": variants}))
@@ -95,11 +97,16 @@ def _load_checked_model(run: RunDirectory) -> Seq2Seq:
     return model
 
 
-def make_graphs(model: Seq2Seq) -> dict[str, Graphs]:
-    """The graphs of every precision."""
+def make_graphs(model: Seq2Seq, precisions: Sequence[str] = USUAL_PRECISIONS) -> dict[str, Graphs]:
+    """The graphs of each precision."""
     fp32 = convert(model)
     bounds = activation_bounds(DecoderTensors(model.decoder))
-    return {"fp32": fp32, "int8": Graphs(*(quantize(graph, bounds) for graph in fp32))}
+    makers: dict[str, Callable[[onnx.ModelProto], onnx.ModelProto]] = {
+        "fp32": lambda graph: graph,
+        "int8": lambda graph: quantize(graph, bounds),
+        "fp16": to_half_precision,
+    }
+    return {precision: Graphs(*map(makers[precision], fp32)) for precision in precisions}
 
 
 def activation_bounds(tensors: DecoderTensors) -> dict[str, float]:

@@ -7,7 +7,7 @@ from argparse import Namespace
 from model_export.bundle_archive import check_archive_name, write_archive
 from model_export.corpus_readers import CorpusFormat, read_pairs
 from model_export.export import export_bundle
-from model_export.parity import PRECISIONS
+from model_export.parity import USUAL_PRECISIONS
 from model_export.run_directory import RunDirectory
 
 
@@ -23,7 +23,7 @@ def run_export(arguments: Namespace) -> None:
     dev = read_pairs(arguments.dev, corpus_format, show_progress=False)
     print(dev.report())
     name = arguments.name or arguments.output.resolve().name
-    manifest = export_bundle(run, dev, arguments.output, name, arguments.precision or PRECISIONS)
+    manifest = export_bundle(run, dev, arguments.output, name, arguments.precision or USUAL_PRECISIONS)
     for file, entry in manifest.files.items():
         print(f"{entry.size:>12,} bytes  {file}")
     print(f"wrote {arguments.output}")

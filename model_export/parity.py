@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from service.bundle.tokenizer import Tokenizer
 from service.decoding.backend import DecoderRows, Seq2SeqBackend, StepOutput
 from service.decoding.jobs import default_length_limit, pad
 from service.domain import DecodingJob, DecodingOptions, FloatArray, SpecialIds
-from service.onnx_backend import BackendOptions, load_backend
+from service.onnx_backend import BackendOptions, OnnxBackend, load_backend
 from service.threads import usable_cpus
 
-PRECISIONS = ("fp32", "int8")
+PRECISIONS = ("fp32", "int8", "fp16")
+USUAL_PRECISIONS = ("fp32", "int8")
+"""What an export keeps unless it is told otherwise; fp16 is for GPUs."""
 
 
 @dataclass(frozen=True)
@@ -45,44 +47,62 @@ class Fp32Parity:
 
 
 @dataclass(frozen=True)
-class Int8Parity:
-    """int8 graphs against fp32 graphs, greedy: share of identical outputs, and BLEU of both on dev."""
+class ReducedParity:
+    """Graphs of a lower precision against fp32 graphs, greedy, on all of dev.
 
+    Attributes:
+        precision: `int8` or `fp16`.
+        sentences: how many were decoded.
+        identical_share: share of them whose outputs are identical.
+        fp32_bleu: of the fp32 graphs' output.
+        bleu: of the output of these graphs.
+    """
+
+    precision: str
     sentences: int
     identical_share: float
     fp32_bleu: float
-    int8_bleu: float
+    bleu: float
 
 
 def measure_parity(
     bundle_path: Path, reference: Seq2SeqBackend, dev: Corpus, limits: ParityLimits
 ) -> dict[str, dict[str, float]]:
-    """Compares a bundle's graphs with the model that they were made from.
+    """Compares a bundle's graphs, fp32 and any others, with the model that they were made from.
+
+    The graphs run on the CPU. Of fp16 this measures what rounding the weights does, and little of what rounding the
+    activations does: onnxruntime's CPU kernels for products work in float32, and it casts nothing between them.
 
     Returns:
-        The figures by precision. Those of int8 include those of the fp32 graphs that it was compared with, as
-        `fp32_<name>`, since a bundle may leave these out.
+        The figures by precision. Those of other precisions include those of the fp32 graphs that they were compared
+        with, as `fp32_<name>`, since a bundle may leave these out.
 
     Raises:
         ParityError: a limit is exceeded.
     """
     bundle = read_bundle(bundle_path)
     ids = bundle.manifest.special_ids
-    graphs = {name: load_backend(bundle, BackendOptions("cpu", name, usable_cpus())) for name in PRECISIONS}
+    graphs = {
+        name: load_backend(bundle, BackendOptions("cpu", name, usable_cpus())) for name in bundle.manifest.precisions
+    }
     sources = encode_sources(dev, bundle.tokenizer)
     spread = sources[:: max(1, len(sources) // limits.sentences)]
     fp32 = measure_fp32(reference, graphs["fp32"], spread, ids, limits.tie_margin)
-    print(f"fp32 graphs against the model: {_describe(fp32)}")
+    of_fp32 = {name: float(value) for name, value in asdict(fp32).items()}
+    print(f"fp32 graphs against the model: {_describe(of_fp32)}")
     check_fp32(fp32, limits)
-    int8 = measure_int8(graphs["fp32"], graphs["int8"], dev, bundle.tokenizer, ids)
-    print(f"int8 graphs against fp32: {_describe(int8)}")
-    check_int8(int8, limits)
-    of_fp32 = _as_numbers(fp32)
-    return {"fp32": of_fp32, "int8": _as_numbers(int8) | {f"fp32_{name}": value for name, value in of_fp32.items()}}
+    figures = {"fp32": of_fp32}
+    for name in (name for name in graphs if name != "fp32"):
+        parity = measure_reduced(graphs["fp32"], graphs[name], dev, bundle.tokenizer, ids)
+        numbers = _as_numbers(parity)
+        print(f"{name} graphs against fp32: {_describe(numbers)}")
+        check_reduced(parity, limits)
+        figures[name] = numbers | {f"fp32_{figure}": value for figure, value in of_fp32.items()}
+    return figures
 
 
-def _describe(parity: Fp32Parity | Int8Parity) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in _as_numbers(parity).items())
+def _describe(figures: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in figures.items())
 
 
 def measure_fp32(
@@ -125,15 +145,15 @@ def check_fp32(parity: Fp32Parity, limits: ParityLimits) -> None:
         raise ParityError(f"fp32 graphs: greedy output differs for {parity.different_sentences} of {parity.sentences}")
 
 
-def measure_int8(
-    fp32: Seq2SeqBackend, int8: Seq2SeqBackend, corpus: Corpus, tokenizer: Tokenizer, ids: SpecialIds
-) -> Int8Parity:
+def measure_reduced(
+    fp32: OnnxBackend, reduced: OnnxBackend, corpus: Corpus, tokenizer: Tokenizer, ids: SpecialIds
+) -> ReducedParity:
     """Decodes a corpus greedily with both graphs, compares the outputs and scores both against the corpus."""
     greedy = DecodingOptions(beam_size=1)
     jobs = [DecodingJob(tuple(source), greedy) for source in encode_sources(corpus, tokenizer)]
     outputs = [
-        [hypotheses[0].target_ids for hypotheses in decode_by_length(backend, jobs, ids, f"greedy {name}")]
-        for name, backend in (("fp32", fp32), ("int8", int8))
+        [hypotheses[0].target_ids for hypotheses in decode_by_length(backend, jobs, ids, f"greedy {backend.precision}")]
+        for backend in (fp32, reduced)
     ]
     identical = sum(one == other for one, other in zip(*outputs, strict=True)) / len(jobs)
     references = [pair.target for pair in corpus.pairs]
@@ -141,7 +161,7 @@ def measure_int8(
         BLEU().corpus_score([tokenizer.decode(target_ids).text for target_ids in output], [references]).score
         for output in outputs
     ]
-    return Int8Parity(len(jobs), identical, *bleu)
+    return ReducedParity(reduced.precision, len(jobs), identical, *bleu)
 
 
 def encode_sources(corpus: Corpus, tokenizer: Tokenizer) -> list[list[int]]:
@@ -149,27 +169,34 @@ def encode_sources(corpus: Corpus, tokenizer: Tokenizer) -> list[list[int]]:
     return [[*tokenizer.encode_ids(pair.source), tokenizer.eos_id] for pair in corpus.pairs]
 
 
-def check_int8(parity: Int8Parity, limits: ParityLimits) -> None:
-    """Refuses graphs beyond the limits.
+def check_reduced(parity: ReducedParity, limits: ParityLimits) -> None:
+    """Refuses graphs beyond the limits of their precision.
 
     Raises:
         ParityError: names the figure and its limit.
     """
-    if parity.identical_share < limits.int8_min_identical:
+    name = parity.precision
+    least, most = {
+        "int8": (limits.int8_min_identical, limits.int8_max_bleu_loss),
+        "fp16": (limits.fp16_min_identical, limits.fp16_max_bleu_loss),
+    }[name]
+    if parity.identical_share < least:
         raise ParityError(
-            f"int8 graphs: {parity.identical_share:.1%} of the greedy outputs equal fp32, "
-            f"the limit is {limits.int8_min_identical:.0%}"
+            f"{name} graphs: {parity.identical_share:.1%} of the greedy outputs equal fp32, the limit is {least:.0%}"
         )
-    loss = parity.fp32_bleu - parity.int8_bleu
-    if loss > limits.int8_max_bleu_loss:
-        raise ParityError(
-            f"int8 graphs: BLEU on dev is {loss:.2f} lower than fp32, the limit {limits.int8_max_bleu_loss}"
-        )
+    loss = parity.fp32_bleu - parity.bleu
+    if loss > most:
+        raise ParityError(f"{name} graphs: BLEU on dev is {loss:.2f} lower than fp32, the limit {most}")
 
 
-def _as_numbers(parity: Fp32Parity | Int8Parity) -> dict[str, float]:
+def _as_numbers(parity: ReducedParity) -> dict[str, float]:
     """The figures as the manifest holds them."""
-    return {name: float(value) for name, value in asdict(parity).items()}
+    return {
+        "sentences": float(parity.sentences),
+        "identical_share": parity.identical_share,
+        "fp32_bleu": parity.fp32_bleu,
+        f"{parity.precision}_bleu": parity.bleu,
+    }
 
 
 @dataclass

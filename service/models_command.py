@@ -77,12 +77,11 @@ def run_models(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _check_graphs(bundle: Bundle) -> None:
-    """Loads the graphs of every precision that the CPU runs, which holds them against the manifest."""
+    """Loads the graphs of every precision, which holds them against the manifest; the CPU runs them all."""
     from service.onnx_backend import BackendOptions, load_backend
 
     for precision in bundle.manifest.precisions:
-        if precision != "fp16":
-            load_backend(bundle, BackendOptions("cpu", precision, 1))
+        load_backend(bundle, BackendOptions("cpu", precision, 1))
 
 
 def _list(paths: Iterable[Path]) -> None:

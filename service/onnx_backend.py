@@ -1,4 +1,4 @@
-"""The model on onnxruntime: sessions, providers, tensors. The only module of the service that imports onnxruntime."""
+"""The model on onnxruntime: sessions, providers, tensors. Only this module and `onnx_binding` import onnxruntime."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from service.bundle.tensor_contract import ATTENTION, describe, initial_name, ne
 from service.decoding.backend import DecoderRows, StepOutput
 from service.domain import IntArray
 from service.errors import BundleError, ProviderError, StartupError
+from service.onnx_binding import BoundSession, bind_sessions
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +71,8 @@ class OnnxBackend:
 
     def __init__(
         self,
-        encoder: onnxruntime.InferenceSession,
-        decoder_step: onnxruntime.InferenceSession,
+        encoder: onnxruntime.InferenceSession | BoundSession,
+        decoder_step: onnxruntime.InferenceSession | BoundSession,
         manifest: Manifest,
         provider: Provider,
         precision: str,
@@ -204,6 +205,8 @@ def _load(bundle: Bundle, provider: Provider, options: BackendOptions) -> OnnxBa
     decoder_step = open_session(bundle.path / variant.decoder_step, options.intra_op_threads)
     _verify_graph(encoder, bundle.path / variant.encoder, manifest.tensors.encoder, manifest)
     _verify_graph(decoder_step, bundle.path / variant.decoder_step, manifest.tensors.decoder_step, manifest)
+    if provider == "cuda":
+        encoder, decoder_step = bind_sessions(encoder, decoder_step, manifest, "cuda")
     backend = OnnxBackend(encoder, decoder_step, manifest, provider, precision)
     _try_step(backend, bundle, variant)
     return backend

@@ -14,6 +14,10 @@ from service.domain import BoolArray, FloatArray, IntArray
 class DecoderRows:
     """Everything the decoder step reads, one row per live hypothesis.
 
+    What is not written to stays the same object: an array of `memory`, or the mask, that a backend has seen before
+    holds what it held before. Memory and state of a backend's own may be on a device: such arrays have a length, a
+    `shape`, and become NumPy arrays where one takes their rows or passes them to NumPy.
+
     Attributes:
         memory: arrays (rows, source_len, ...), float32, in the order of the manifest's `memory` tensors.
         source_mask: (rows, source_len), True = real token.

@@ -46,6 +46,7 @@ class DecoderRowStore:
         self._parents: IndexArray | None = None
         self._forked: list[IndexArray] = []
         self._freed: list[IndexArray] = []
+        self._views: tuple[tuple[FloatArray, ...], BoolArray] | None = None  # of memory and mask, until they change
 
     def __len__(self) -> int:
         return self._count
@@ -57,9 +58,13 @@ class DecoderRowStore:
 
     @property
     def decoder_rows(self) -> DecoderRows:
-        """The rows as the backend takes them: views, no copies."""
-        count = self._count
-        return DecoderRows(tuple(array[:count] for array in self._memory), self._mask[:count], self._state)
+        """The rows as the backend takes them: views, no copies, and the same ones until the sentences change."""
+        if self._views is None and not self._owned and self._count == len(self._mask):
+            self._views = tuple(self._memory), self._mask  # wherever the backend has them
+        elif self._views is None:
+            count = self._count
+            self._views = tuple(array[:count] for array in self._memory), self._mask[:count]
+        return DecoderRows(*self._views, self._state)
 
     def add(self, encoded: DecoderRows, lengths: IntArray, first_id: int) -> IndexArray:
         """Appends rows that begin with the token `first_id`.
@@ -73,6 +78,7 @@ class DecoderRowStore:
             (rows,) their numbers.
         """
         old, new = self._count, self._count + len(lengths)
+        self._views = None
         if old == 0:
             self._replace(encoded)
         else:
@@ -168,6 +174,7 @@ class DecoderRowStore:
     def _add_forks(self, forked: IndexArray, parents: IndexArray | None) -> IndexArray:
         """Gives new rows the encoded sentences of their parents; returns the parents of all rows."""
         old, new = self._count, self._count + len(forked)
+        self._views = None
         self._make_room(new, self._mask.shape[1])
         for array in (*self._memory, self._mask, self._lengths):
             array[old:new] = array[forked]
@@ -177,6 +184,7 @@ class DecoderRowStore:
     def _fill_holes(self, freed: IndexArray, parents: IndexArray | None) -> tuple[IndexArray, IndexArray]:
         """Moves the last rows into the holes; returns the parents of the rows left, and where rows are now."""
         count = self._count - len(freed)
+        self._views = None
         stays = np.ones(self._count, dtype=np.bool_)
         stays[freed] = False
         holes = np.flatnonzero(~stays[:count])
@@ -206,7 +214,7 @@ class DecoderRowStore:
         """Forgets all rows."""
         self._count, self._memory, self._state, self.attention_sums = 0, [], (), None
         self._mask = np.zeros((0, 0), dtype=np.bool_)
-        self._parents, self._freed = None, []
+        self._parents, self._freed, self._views = None, [], None
 
     def _replace(self, encoded: DecoderRows) -> None:
         """Takes the first sentences' arrays as they are: they belong to the backend, and are only read."""
@@ -225,7 +233,7 @@ class DecoderRowStore:
         """Copies the arrays of encoded sentences into new ones, filled up with zeros."""
         rows, present = min(capacity, self._count), min(width, self._mask.shape[1])
         arrays = []
-        for array in (*self._memory, self._mask):
+        for array in map(np.asarray, (*self._memory, self._mask)):
             new = np.zeros((capacity, width, *array.shape[2:]), dtype=array.dtype)
             new[:rows, :present] = array[:rows, :present]
             arrays.append(new)
@@ -249,7 +257,7 @@ class DecoderRowStore:
         for axis, (left, right) in enumerate(zip(one.shape, other.shape, strict=True)):
             if axis > 0 and left != right:
                 self._source_axes[index] = axis
-        return np.concatenate([_resize(part, (len(part), *wide)) for part in (one, other)])
+        return np.concatenate([_resize(np.asarray(part), (len(part), *wide)) for part in (one, other)])
 
     def _trim(self) -> None:
         """Makes the arrays as narrow as the longest sentence left, if that is worth a copy."""

@@ -17,6 +17,7 @@ from model_export.decoder import Decoder
 from model_export.decoder_tensors import DecoderTensors
 from model_export.export import GRAPH_NAMES, activation_bounds
 from model_export.graphs import Graphs
+from model_export.half_precision import to_half_precision
 from model_export.run_directory import RunDirectory
 from model_export.seq2seq import Seq2Seq
 from service.bundle.manifest import FORMAT_VERSION, Manifest
@@ -40,7 +41,10 @@ def converted(reversing_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         precision: Graphs(*(onnx.load(reversing_bundle / f"{graph}.{precision}.onnx") for graph in GRAPH_NAMES))
         for precision in ("fp32", "int8")
     }
-    monkeypatch.setattr(model_export.export, "make_graphs", lambda _: graphs)
+    graphs["fp16"] = Graphs(*map(to_half_precision, graphs["fp32"]))
+    monkeypatch.setattr(
+        model_export.export, "make_graphs", lambda _, precisions: {name: graphs[name] for name in precisions}
+    )
 
 
 @pytest.fixture
@@ -138,6 +142,24 @@ def test_a_single_precision_can_be_kept(reversing_run: RunDirectory, tmp_path: P
     assert manifest.name == "other"
     assert list(manifest.precisions) == ["int8"]
     assert manifest.precisions["int8"].parity["identical_share"] >= 0.9
+
+
+@pytest.mark.usefixtures("converted")
+def test_16_bits_are_made_where_they_are_asked_for(
+    reversing_run: RunDirectory, reversing_bundle: Path, tmp_path: Path
+) -> None:
+    assert main(export_arguments(reversing_run, tmp_path / "half", "--precision", "fp16")) == 0
+    bundle, full = read_bundle(tmp_path / "half"), read_bundle(reversing_bundle)
+    assert list(bundle.manifest.precisions) == ["fp16"]
+    assert bundle.manifest.tensors == full.manifest.tensors
+    parity = bundle.manifest.precisions["fp16"].parity
+    assert parity["identical_share"] >= 0.95
+    assert parity["fp16_bleu"] == pytest.approx(parity["fp32_bleu"], abs=0.2)
+    assert parity["fp32_max_log_prob_difference"] < 1e-4
+    for graph in GRAPH_NAMES:
+        size = bundle.manifest.files[f"{graph}.fp16.onnx"].size
+        assert size < 0.6 * full.manifest.files[f"{graph}.fp32.onnx"].size
+    load_backend(bundle, BackendOptions("cpu"))  # compares the graphs with the manifest
 
 
 # --- Refusals ---------------------------------------------------------------------------------------------------

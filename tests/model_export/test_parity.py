@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,9 +21,9 @@ from model_export.errors import ParityError
 from model_export.keras_backend import KerasBackend
 from model_export.parity import (
     Fp32Parity,
-    Int8Parity,
+    ReducedParity,
     check_fp32,
-    check_int8,
+    check_reduced,
     measure_fp32,
     measure_parity,
 )
@@ -122,13 +123,17 @@ def test_what_follows_the_end_of_a_sentence_is_not_compared() -> None:
 # --- Limits -----------------------------------------------------------------------------------------------------
 
 GOOD_FP32 = Fp32Parity(200, 1e-4, 1e-4, 0, 3)
-GOOD_INT8 = Int8Parity(200, 0.9, 30.0, 29.5)
+AT_LIMITS = {
+    "int8": ReducedParity("int8", 200, 0.9, 30.0, 29.5),
+    "fp16": ReducedParity("fp16", 200, 0.95, 30.25, 30.0625),
+}
 
 
 def test_figures_at_the_limits_pass() -> None:
     check_fp32(GOOD_FP32, LIMITS)
-    check_int8(GOOD_INT8, LIMITS)
-    check_int8(replace(GOOD_INT8, int8_bleu=35.0), LIMITS)
+    for parity in AT_LIMITS.values():
+        check_reduced(parity, LIMITS)
+        check_reduced(replace(parity, bleu=35.0), LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -146,15 +151,19 @@ def test_fp32_graphs_beyond_a_limit_are_refused(changes: dict[str, float], messa
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("precision", "changes", "message"),
     [
-        ({"identical_share": 0.89}, "89.0% of the greedy outputs equal fp32, the limit is 90%"),
-        ({"int8_bleu": 29.4}, "BLEU on dev is 0.60 lower than fp32, the limit 0.5"),
+        ("int8", {"identical_share": 0.89}, "89.0% of the greedy outputs equal fp32, the limit is 90%"),
+        ("int8", {"bleu": 29.4}, "BLEU on dev is 0.60 lower than fp32, the limit 0.5"),
+        ("fp16", {"identical_share": 0.94}, "94.0% of the greedy outputs equal fp32, the limit is 95%"),
+        ("fp16", {"bleu": 30.0}, "BLEU on dev is 0.25 lower than fp32, the limit 0.2"),
     ],
 )
-def test_int8_graphs_beyond_a_limit_are_refused(changes: dict[str, float], message: str) -> None:
-    with pytest.raises(ParityError, match=f"int8 graphs: {message}"):
-        check_int8(replace(GOOD_INT8, **changes), LIMITS)
+def test_graphs_of_a_lower_precision_beyond_a_limit_are_refused(
+    precision: str, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ParityError, match=f"{precision} graphs: {message}"):
+        check_reduced(replace(AT_LIMITS[precision], **changes), LIMITS)
 
 
 def test_graphs_that_give_no_numbers_are_refused() -> None:

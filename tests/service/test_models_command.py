@@ -122,12 +122,13 @@ def test_a_bundle_that_could_not_be_served_is_refused_and_named(
     assert_nothing_is_left(models)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_graphs_are_verified_before_they_are_used(
-    models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    models: Path, tmp_path: Path, precision: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_bundle(tmp_path / "tiny")
-    (tmp_path / "tiny" / "encoder.fp32.onnx").write_bytes(b"no graph")
-    write_manifest(tmp_path / "tiny", make_manifest(("fp32",)))
+    write_bundle(tmp_path / "tiny", precisions=(precision,))
+    (tmp_path / "tiny" / f"encoder.{precision}.onnx").write_bytes(b"no graph")
+    write_manifest(tmp_path / "tiny", make_manifest((precision,)))
     write_archive(tmp_path / "tiny", tmp_path / "tiny.tar.gz")
     assert install(models, tmp_path / "tiny.tar.gz") == 1
     assert "tiny.tar.gz: encoder." in capsys.readouterr().err

@@ -62,6 +62,7 @@ def check(store: DecoderRowStore, expected: dict[int, Row]) -> None:
 def test_rows_are_where_the_store_says(seed: int) -> None:
     chance = random.Random(seed)
     store, rows = DecoderRowStore(), dict[int, Row]()
+    given: list[tuple[np.ndarray, np.ndarray]] = []
     sentence = 0
     for _ in range(40):
         if not rows or chance.random() < 0.4:
@@ -71,8 +72,19 @@ def test_rows_are_where_the_store_says(seed: int) -> None:
             rows.update(zip(numbers, new, strict=True))
             store.input_ids[numbers] = [row.sentence for row in new]
         check(store, rows)
+        check_unchanged(store.decoder_rows, given)
         rows = take_step(store, rows, chance)
     check(store, rows)
+
+
+def check_unchanged(rows: DecoderRows, given: list[tuple[np.ndarray, np.ndarray]]) -> None:
+    """An array that is given again holds what it held; `given` has all arrays so far, and what they held."""
+    for array in (*rows.memory, rows.source_mask):
+        held = [content for before, content in given if before is array]
+        if held:
+            np.testing.assert_array_equal(array, held[0])
+        else:
+            given.append((array, array.copy()))
 
 
 def take_step(store: DecoderRowStore, rows: dict[int, Row], chance: random.Random) -> dict[int, Row]:
@@ -125,6 +137,38 @@ def test_rows_that_follow_each_other_leave_the_memory_alone() -> None:
     assert store.finish(store.state) is None
     assert np.shares_memory(store.decoder_rows.memory[0], before)
     assert store.state[0][:, 0].tolist() == [1.0, 0.0]
+
+
+def test_sentences_that_stay_are_given_as_the_same_arrays() -> None:
+    store = DecoderRowStore()
+    rows = [Row(1, 4, 0.0), Row(2, 4, 1.0), Row(3, 4, 2.0)]
+    store.add(encode(rows), lengths_of(rows), 1)
+    store.free(np.array([0]))
+    store.finish(store.state)
+    before = store.decoder_rows
+    store.follow(np.array([0, 1]), np.array([1, 0]))
+    store.finish(store.state)
+    assert store.decoder_rows.memory[0] is before.memory[0]
+    assert store.decoder_rows.source_mask is before.source_mask
+    store.fork(np.array([1]))
+    store.finish(store.state)
+    assert store.decoder_rows.memory[0] is not before.memory[0]
+
+
+def test_full_arrays_that_were_written_to_are_given_as_others() -> None:
+    store = DecoderRowStore()
+    rows = [Row(1, 4, 0.0), Row(2, 4, 1.0)]
+    store.add(encode(rows), lengths_of(rows), 1)
+    store.fork(np.array([0, 1]))
+    store.finish(store.state)
+    full = store.decoder_rows.memory[0]
+    np.testing.assert_array_equal(full[:, 0, 0], [1, 2, 1, 2])
+    store.free(np.array([0]))
+    store.finish(store.state)
+    store.fork(np.array([1]))
+    store.finish(store.state)
+    np.testing.assert_array_equal(store.decoder_rows.memory[0][:, 0, 0], [2, 2, 1, 2])
+    assert store.decoder_rows.memory[0] is not full
 
 
 def test_a_step_without_changes_keeps_the_state_that_the_backend_returned() -> None:
