@@ -18,7 +18,8 @@ const CSS = `
 }
 :host([hidden]) { display: none; }
 .form {
-  direction: ltr; /* also on pages that are read from the right */
+  direction: ltr; /* also on right-to-left pages */
+  forced-color-adjust: none;
   overflow: auto;
   max-height: var(--alignment-max-height, max(36rem, 80vh));
   background: var(--_surface);
