@@ -24,6 +24,9 @@ from service.symmetrisation import Symmetrisation
 LINE_NUMBER: Final = "%d"
 """Stands in names of files of drawings for the line that is drawn."""
 
+DRAWN_SUFFIXES: Final = ("", ".svg")
+"""A name that ends otherwise asks for another format; without an end it may be that of a pipe."""
+
 
 def add_align(parser: argparse.ArgumentParser) -> None:
     """Adds the options of the command."""
@@ -69,9 +72,11 @@ def _add_plot(parser: argparse.ArgumentParser) -> None:
 
 
 def check_align(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Ends the command where options do not go together."""
+    """Ends the command where options do not go together, or ask for what is not written."""
     if options.plot is not None and options.alignment != "soft":
         parser.error("--plot needs --alignment soft")
+    if options.plot is not None and Path(options.plot).suffix.lower() not in DRAWN_SUFFIXES:
+        parser.error("--plot draws SVG only: the name of its file must end with .svg")
 
 
 def aligning(registry: ModelRegistry, options: argparse.Namespace) -> Work:

@@ -50,6 +50,5 @@ export function writeAddress(state) {
   for (const [sentence, change] of Object.entries(state.changed)) {
     for (const [kind, value] of Object.entries(change)) written.set(`${kind}.${sentence}`, value);
   }
-  const text = written.toString();
-  return text ? `#${text}` : "#";
+  return `#${written}`;
 }

@@ -28,13 +28,14 @@ export function focusUnit(text, side, index) {
 }
 
 export function formBox(drawing, part) {
-  return make("div", { className: "form", attributes: { "data-part": part } }, drawing);
+  const box = make("div", { className: "form" }, drawing);
+  box.dataset.part = part;
+  return box;
 }
 
 export function matrixBox(drawing, part) {
-  const name = { role: "group", "aria-label": "Alignment matrix; arrow keys read its values" };
-  const attributes = { ...name, tabindex: 0, "data-part": part };
-  return make("div", { className: "form matrix-box", attributes }, drawing);
+  const ariaLabel = "Alignment matrix; arrow keys read its values";
+  return Object.assign(formBox(drawing, part), { className: "form matrix-box", role: "group", ariaLabel, tabIndex: 0 });
 }
 
 /** What screen readers say of a unit. */

@@ -18,8 +18,10 @@ const CSS = `
 }
 :host([hidden]) { display: none; }
 .form {
+  direction: ltr; /* also on right-to-left pages */
+  forced-color-adjust: none;
   overflow: auto;
-  max-height: var(--alignment-max-height, 36rem);
+  max-height: var(--alignment-max-height, max(36rem, 80vh));
   background: var(--_surface);
   border-radius: 6px;
   position: relative;
@@ -42,7 +44,7 @@ svg text { fill: var(--_text); }
 .lighting .curve.lit { stroke: var(--_accent); stroke-opacity: 1; }
 .backdrop { fill: var(--_surface); }
 .cell { fill: var(--_heat); }
-.grid, .scale { fill: none; stroke: var(--_line); stroke-width: 1; }
+.grid, .scale { fill: none; stroke: var(--_line); }
 .legend text { fill: var(--_muted); }
 .label.lit { font-weight: 700; fill: var(--_accent); }
 .band { fill: none; stroke: var(--_accent); stroke-opacity: 0.45; }

@@ -22,7 +22,7 @@ export class AlignmentView extends HTMLElement {
   #parts = []; // {part, text, matrix, layout, cell}
   #texts = {};
   #box = make("div");
-  #readout = make("p", { className: "readout", attributes: { role: "status" } });
+  #readout = make("p", { className: "readout", role: "status" });
   #scheduled = false;
   #tables = 0;
   #family = null;

@@ -9,7 +9,6 @@ export class Problem extends Error {
 }
 
 const BUSY_MS = 12;
-const GONE = "The service cannot be reached.";
 const CUT_OFF = "The connection was lost before the translation was complete.";
 
 async function send(path, body, signal) {
@@ -22,7 +21,7 @@ async function send(path, body, signal) {
   try {
     answer = await fetch(path, { ...options, signal });
   } catch (error) {
-    throw signal?.aborted ? error : new Problem(GONE);
+    throw signal?.aborted ? error : new Problem("The service cannot be reached.");
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
@@ -46,6 +45,7 @@ export async function streamTranslation(body, receivers, signal) {
   let [complete, begun] = [false, performance.now()];
   try {
     for await (const [event, data] of readEvents(answer.body)) {
+      signal.throwIfAborted();
       if (event === "error") throw new Problem(JSON.parse(data).detail);
       receivers[event]?.(JSON.parse(data));
       if (performance.now() - begun > BUSY_MS) {

@@ -117,7 +117,7 @@ export function cellAt(layout, x, y) {
   return source < 0 || target < 0 ? null : { source, target };
 }
 
-const RIGHT_TO_LEFT = /[\p{Script=Hebrew}\p{Script=Arabic}\p{Script=Syriac}\p{Script=Thaana}\p{Script=Nko}]/u;
+const RIGHT_TO_LEFT = /[\p{sc=Hebrew}\p{sc=Arabic}\p{sc=Syriac}\p{sc=Thaana}\p{sc=Nko}]/u;
 
 /** Whether a text is read from right to left: its first letter decides. */
 export function isRightToLeft(text) {

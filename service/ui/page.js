@@ -45,15 +45,12 @@ function remember(next, further = false) {
 function phase(name, message = "", isError = false) {
   document.body.dataset.phase = name;
   clearInterval(waiting);
+  clearTimeout(pause);
   byId("countdown").textContent = "";
   byId("again").hidden = !isError;
   byId("status").textContent = message;
   byId("status").classList.toggle("error", isError);
-  const stale = name === "waiting";
-  for (const part of [byId("result"), byId("whole")]) {
-    part.classList.toggle("stale", stale);
-    part.inert = stale;
-  }
+  for (const part of ["result", "whole"]) byId(part).inert = name === "waiting"; // what is seen is stale
   byId("take").hidden = name !== "done" || !view.complete;
   byId("look").hidden = view.cards.length === 0;
 }
@@ -70,7 +67,6 @@ async function settle() {
 }
 
 async function translate() {
-  clearTimeout(pause);
   current.abort();
   if (state.text.trim() === "") {
     view.clear();
@@ -112,7 +108,6 @@ function countDown(seconds) {
 /** Another text or other options: what was asked about the old translation is gone. */
 function typed() {
   current.abort();
-  clearTimeout(pause);
   state = { ...state, text: byId("text").value, model: byId("model").value, picked: {}, changed: {} };
   for (const id of ["beam", "n", "lp"]) {
     const { validity, value } = byId(id);
@@ -137,8 +132,7 @@ function looked() {
 function dress({ view: element }) {
   element.setAttribute("form", state.form);
   element.setAttribute("granularity", state.unit);
-  if (state.mech) element.setAttribute("mechanism", state.mech);
-  else element.removeAttribute("mechanism");
+  element.setAttribute("mechanism", state.mech);
   element.toggleAttribute("confidence", state.shade);
 }
 

@@ -32,7 +32,7 @@ function describe({ text, special, log_prob: logProb }, before) {
 }
 
 export function questionPanel(places, choose, close) {
-  const panel = make("div", { className: "question", attributes: { role: "group", "aria-label": "Alternatives" } });
+  const panel = make("div", { className: "question", role: "group", ariaLabel: "Alternatives" });
   for (const { token, alternatives } of places) {
     const own = Math.exp(token.log_prob);
     const name = make("b", { dir: "auto", textContent: token.special ? "the end" : shownText(token.text) });

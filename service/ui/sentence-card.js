@@ -9,25 +9,30 @@ export class SentenceCard {
   #note = make("span", { className: "muted" });
   #list = make("ol", { className: "hypotheses", hidden: true });
   #warnings = make("p", { className: "muted warnings", hidden: true });
-  #question = make("div", {});
+  #question = make("div", { className: "asked" });
   #tools = make("p", { className: "tools", hidden: true });
-  #problem = make("p", { className: "error", hidden: true, attributes: { role: "alert" } });
+  #problem = make("p", { className: "error", hidden: true, role: "alert" });
   #shown = null;
+  #index;
   #wishes;
 
   /**
-   * The `index`-th of `count` sentences; `wishes` are called with what the user asks for: `pick(index)` another
-   * hypothesis, `change({prefix} or {target})` to decode again or to align what was edited.
+   * The `index`-th of `count` sentences; `wishes` are called with it and what the user asks for: `pick(index, picked)`
+   * another hypothesis, `change(index, {prefix} or {target})` to decode again or to align what was edited,
+   * `locate(index)` its place in the whole text.
    */
   constructor(index, count, wishes) {
+    this.#index = index;
     this.#wishes = wishes;
-    this.view = make("alignment-view", { attributes: { selectable: "" } });
+    this.view = make("alignment-view");
+    this.view.toggleAttribute("selectable");
     const title = count > 1 ? `Sentence ${index + 1} of ${count}` : "Alignment";
     this.#title = make("h2", { textContent: title, tabIndex: -1 });
     this.#tools.append(button("Edit this translation", () => this.#edit(), { className: "quiet" }));
+    if (count > 1) this.#tools.append(button("In the whole text", () => wishes.locate(index), { className: "quiet" }));
     const head = make("div", { className: "head" }, this.#title, this.#note);
     const parts = [head, this.#list, this.#problem, this.view, this.#warnings, this.#question, this.#tools];
-    this.element = make("article", { className: "sentence", attributes: { "aria-busy": "true" } }, ...parts);
+    this.element = make("article", { className: "sentence", ariaBusy: true }, ...parts);
     this.view.addEventListener("alignment-select", (event) => this.#ask(event.detail));
   }
 
@@ -43,37 +48,44 @@ export class SentenceCard {
 
   /** Shows that what is seen no longer holds. */
   wait() {
+    if (this.#holdsFocus) this.#title.focus({ preventScroll: true });
     this.#shown = null;
     this.#question.replaceChildren();
     this.#problem.hidden = this.#tools.hidden = this.#warnings.hidden = true;
-    this.element.setAttribute("aria-busy", "true");
+    this.element.ariaBusy = true;
   }
 
   /** Shows a complete translation, the picked one of its hypotheses; `change` is what was asked for, if anything. */
   show({ source, hypotheses }, picked, change) {
     const index = Math.min(picked, hypotheses.length - 1);
+    const held = this.#holdsFocus;
     this.#shown = { source, hypothesis: hypotheses[index] };
     this.#question.replaceChildren();
     this.#problem.hidden = true;
     this.view.translation = this.#shown;
     this.#list.replaceChildren(...hypotheses.map((each, at) => this.#entry(each, at, at === index)));
     this.#list.hidden = false;
+    if (held) this.#list.children[index].firstChild.focus({ preventScroll: true }); // what had the focus is gone
     this.#tools.hidden = false;
     const warnings = (this.#shown.hypothesis.diagnostics ?? []).map(describeFinding);
     this.#warnings.textContent = `Signs of trouble, often mistaken: ${warnings.join("; ")}.`;
     this.#warnings.hidden = warnings.length === 0;
     this.#note.textContent = describeChange(change, this.#shown.hypothesis);
-    this.element.setAttribute("aria-busy", "false");
+    this.element.ariaBusy = false;
   }
 
   /** Says why there is no translation. */
   fail(message) {
     this.wait();
-    this.element.setAttribute("aria-busy", "false");
+    this.element.ariaBusy = false;
     this.view.translation = null;
     this.#list.hidden = true;
     this.#problem.textContent = message;
     this.#problem.hidden = false;
+  }
+
+  get #holdsFocus() {
+    return this.element.contains(document.activeElement);
   }
 
   reveal() {
@@ -84,7 +96,7 @@ export class SentenceCard {
   #entry(hypothesis, index, isShown) {
     const score = make("span", { className: "score", textContent: hypothesis.score.toFixed(3), title: "score" });
     const text = make("span", { dir: "auto", textContent: hypothesis.text || "(nothing)" });
-    const entry = button("", () => this.#wishes.pick(index), { attributes: { "aria-pressed": String(isShown) } });
+    const entry = button("", () => this.#wishes.pick(this.#index, index), { ariaPressed: isShown });
     entry.append(text, score);
     return make("li", {}, entry);
   }
@@ -96,9 +108,9 @@ export class SentenceCard {
       this.#question.replaceChildren();
       this.view.focusUnit("target", target.index);
     };
-    this.#question.replaceChildren(questionPanel(places, (change) => this.#wishes.change(change), close));
+    this.#question.replaceChildren(questionPanel(places, (change) => this.#wishes.change(this.#index, change), close));
     this.#question.querySelector("button")?.focus({ preventScroll: true });
-    this.#question.scrollIntoView({ block: "nearest" });
+    this.view.scrollIntoView({ block: "nearest" }); // the panel sticks below what was clicked
   }
 
   #edit() {
@@ -112,7 +124,7 @@ export class SentenceCard {
     form.append(submit, button("Cancel", close, { className: "quiet" }));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#wishes.change({ target: text.value });
+      this.#wishes.change(this.#index, { target: text.value });
     });
     form.addEventListener("keydown", (event) => event.key === "Escape" && close());
     this.#question.replaceChildren(form);

@@ -28,10 +28,10 @@ export class TextView {
   #source = null;
   #state = null;
 
-  /** `wishes` are those of a card, called with the sentence's index first; `onShow` is called with every new card. */
+  /** `wishes` are those of a card; `onShow` is called with every new card. */
   constructor(places, wishes, onShow) {
     this.#places = places;
-    this.#wishes = wishes;
+    this.#wishes = { ...wishes, locate: (index) => this.#sentences[index].link.focus() };
     this.#onShow = onShow;
   }
 
@@ -121,11 +121,7 @@ export class TextView {
   #begin(source, places) {
     this.#source = source;
     this.#sentences = places.map((place, index) => {
-      const wishes = {
-        pick: (picked) => this.#wishes.pick(index, picked),
-        change: (change) => this.#wishes.change(index, change),
-      };
-      const card = new SentenceCard(index, places.length, wishes);
+      const card = new SentenceCard(index, places.length, this.#wishes);
       const own = sentenceSource(source, place);
       this.#onShow(card);
       return { place, source: own, base: null, current: null, card, growing: new GrowingSentence(own) };

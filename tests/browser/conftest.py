@@ -52,7 +52,18 @@ def serving_process() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), "--log-level", "error"]
+    command = [
+        sys.executable,
+        "-m",
+        "service.cli",
+        "serve",
+        "--port",
+        str(port),
+        "--processes",
+        "1",
+        "--log-level",
+        "error",
+    ]
     with subprocess.Popen(command, cwd=Path(__file__).parents[2]) as process:
         try:
             deadline = time.monotonic() + PATIENCE_S

@@ -120,6 +120,17 @@ def test_any_number_of_words_is_drawn_without_squeezing(visit: Visit, count: int
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # it scrolls, the page does not
 
 
+def test_pages_that_are_read_from_the_right_show_the_same_drawing(visit: Visit) -> None:
+    script = """[...view.shadowRoot.querySelectorAll(".label, .unit text")].map((text) => {
+      const { x, y } = text.getBoundingClientRect(), frame = text.closest(".form").getBoundingClientRect();
+      return [text.textContent, x - frame.x, y - frame.y];
+    })"""
+    with visit(viewport={"width": 320, "height": 700}) as page:
+        expected = view(page, script)
+        page.evaluate("document.documentElement.dir = 'rtl'")
+        assert view(page, script) == expected
+
+
 def test_the_attribute_takes_json_and_the_look_can_be_set(visit: Visit) -> None:
     script = """((element) => {
       element.style.setProperty("--alignment-text", "rgb(1, 2, 3)");

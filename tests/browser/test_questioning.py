@@ -185,3 +185,40 @@ def test_everything_works_by_keyboard(visit: Visit) -> None:
         page.keyboard.press("ArrowRight")
         weight = view(page, "view.parts[0].weights[0][1].toFixed(4)")
         assert view(page, "view.shadowRoot.querySelector('.readout').textContent") == f"Merci ← you {weight}"
+
+
+def test_what_is_chosen_by_keyboard_keeps_the_focus(visit: Visit) -> None:
+    focused = "[document.activeElement.ariaPressed, document.activeElement.querySelector('span')?.textContent]"
+    with visit() as page:
+        page.locator(".hypotheses button").nth(1).press("Enter")
+        wait_for(page)
+        assert page.evaluate(focused) == ["true", texts(page)[1]]
+        page.locator(".unit[data-target='1']").press("Enter")
+        page.keyboard.press("Enter")  # the likeliest alternative
+        page.locator(".head", has_text="decoded again").wait_for()
+        assert page.evaluate(focused) == ["true", texts(page)[0]]
+
+
+@pytest.mark.parametrize("form", ["both", "text"])
+def test_alternatives_and_what_was_clicked_are_in_sight_together(visit: Visit, form: str) -> None:
+    with visit(f"#text={quote(TEXT)}&form={form}", viewport={"width": 1280, "height": 560}) as page:
+        word = page.locator(".unit[data-target='1']")
+        word.click()
+        above, below = word.bounding_box(), page.locator(".question").bounding_box()
+        assert above
+        assert below
+        assert above["y"] >= 0
+        assert above["y"] + above["height"] <= below["y"]
+        assert below["y"] + below["height"] <= 560
+
+
+def test_going_back_while_typing_leaves_what_can_be_undone(visit: Visit) -> None:
+    with visit() as page:
+        for index in (1, 2):
+            page.locator(".hypotheses button").nth(index).click()
+            wait_for(page)
+        page.locator("#text").fill("Thank you.")
+        page.go_back()
+        page.wait_for_timeout(500)  # longer than the page waits for more to be typed
+        assert in_address(page)["pick.0"] == "1"
+        assert page.get_by_role("button", name="Undo").is_enabled()

@@ -177,6 +177,30 @@ def test_a_newer_text_replaces_an_older_one(visit: Visit) -> None:
         assert "type a text" in page.locator("#status").inner_text()
 
 
+def test_nothing_is_received_once_a_newer_text_counts(visit: Visit) -> None:
+    # One piece of the stream that holds two events; whoever receives the first is slow, and is interrupted meanwhile.
+    script = """async () => {
+      const { streamTranslation } = await import("/ui/api.js");
+      window.fetch = async () => new Response('event: token\\ndata: 1\\n\\nevent: token\\ndata: 2\\n\\n');
+      const [mine, received] = [new AbortController(), []];
+      const slow = (data) => {
+        received.push(data);
+        setTimeout(() => mine.abort());
+        for (const begun = performance.now(); performance.now() < begun + 30; );
+      };
+      const end = await streamTranslation({}, { token: slow }, mine.signal).catch((error) => error.name);
+      return [received, end];
+    }"""
+    with visit() as page:
+        assert page.evaluate(script) == [[1], "AbortError"]
+
+
+def test_a_long_name_of_a_model_does_not_widen_the_page(visit: Visit) -> None:
+    with visit(viewport={"width": 360, "height": 700}) as page:
+        page.evaluate("document.querySelector('#model option').textContent = 'model'.repeat(20)")
+        assert page.evaluate("document.documentElement.scrollWidth") == 360
+
+
 def test_long_texts_go_sentence_by_sentence(visit: Visit, ask: Ask) -> None:
     [expected] = ask("translate", {"text": SEVERAL, **OPTIONS})["translations"]
     best = expected["hypotheses"][0]
@@ -187,6 +211,8 @@ def test_long_texts_go_sentence_by_sentence(visit: Visit, ask: Ask) -> None:
         assert page.locator("#whole .source a").all_inner_texts() == texts
         page.locator("#whole .target a").nth(2).click()
         assert page.evaluate("document.activeElement.textContent") == "Sentence 3 of 3"
+        page.get_by_role("button", name="In the whole text").nth(1).click()
+        assert page.evaluate("document.activeElement.textContent") == best["text"].split("\n\n")[0].split(". ")[1]
 
 
 def test_hostile_text_stays_text(visit: Visit) -> None:

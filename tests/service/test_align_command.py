@@ -124,6 +124,14 @@ def test_drawing_needs_soft_alignments(models: Path, capsys: pytest.CaptureFixtu
     assert "--plot needs --alignment soft" in capsys.readouterr().err
 
 
+def test_other_formats_than_svg_are_not_drawn(
+    models: Path, pairs_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        align(models, str(pairs_file), "--plot", str(tmp_path / "pair.png"))
+    assert "--plot draws SVG only" in capsys.readouterr().err
+
+
 def test_empty_lines_and_sides_give_empty_lines(
     models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
