@@ -1,15 +1,15 @@
 """Removes what TensorFlow and tf2onnx leave in a graph and the service would pay for in every call.
 
 With one row a step takes about 100 us, and every node about one of them, however little it does. No rule changes a
-result, but for `_multiply_out`, which sums in another order.
+result. (Additive attention's weighted sums stay sums: as products with a vector they would take half the time, but
+their last bit would depend on how far a sentence is padded, and so on its neighbours.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
@@ -19,14 +19,13 @@ Array = npt.NDArray[Any]
 SHAPING_ONE_NUMBER = {"Cast", "Squeeze", "Unsqueeze", "Slice", "Reshape", "Identity"}
 FARTHEST_WIDTH = 1_000_000_000  # an end of a slice from here on means "to the end"; tf2onnx writes this very number
 SCALAR_RANK = 0
-WITH_BATCH_AND_TIME = 3  # rank of (batch, source_len, units)
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns a graph that computes the same in fewer nodes."""
     simpler = onnx.ModelProto()
     simpler.CopyFrom(model)
-    _Simplification(simpler.graph, _known_ranks(model)).apply()
+    _Simplification(simpler.graph).apply()
     return simpler
 
 
@@ -44,19 +43,11 @@ def drop_unread(graph: onnx.GraphProto) -> None:
     graph.initializer.extend(constants)
 
 
-def _known_ranks(model: onnx.ModelProto) -> dict[str, int]:
-    """Numbers of dimensions, as far as shape inference knows them."""
-    graph = onnx.shape_inference.infer_shapes(model).graph
-    values = (*graph.value_info, *graph.input, *graph.output)
-    return {value.name: len(value.type.tensor_type.shape.dim) for value in values}
-
-
 class _Simplification:
     """The rules, each of which looks at one node and may change it."""
 
-    def __init__(self, graph: onnx.GraphProto, ranks: Mapping[str, int]) -> None:
+    def __init__(self, graph: onnx.GraphProto) -> None:
         self._graph = graph
-        self._ranks = ranks
         self._outputs = {output.name for output in graph.output}
         self._constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self._producers = {output: node for node in graph.node for output in node.output}
@@ -73,13 +64,9 @@ class _Simplification:
             "Mul": self._scale_table,
             "TopK": self._take_count_as_it_is,
         }
-        nodes: list[onnx.NodeProto] = []
         for node in self._graph.node:
             if node.op_type in rules:
                 rules[node.op_type](node)
-            nodes.extend(self._multiply_out(node) if node.op_type == "ReduceSum" else [node])
-        del self._graph.node[:]
-        self._graph.node.extend(nodes)
         drop_unread(self._graph)
 
     def _skip_whole_slice(self, node: onnx.NodeProto) -> None:
@@ -120,29 +107,6 @@ class _Simplification:
                 if node.output[0] in self._outputs:
                     continue
                 self._read_instead(node.output[0], rows)
-
-    def _multiply_out(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-        """A weighted sum over the last of three axes as a product with the vector of weights.
-
-        onnxruntime takes the transposition into the product. With one small product per row of the batch, a row's
-        result does not depend on the rows beside it.
-        """
-        product, axes = self._producers.get(node.input[0]), self._constants.get(node.input[1])
-        if product is None or product.op_type != "Mul" or not _is_filled(axes, -1) or _attribute(node, "keepdims", 1):
-            return [node]
-        for values, weights in (product.input, reversed(product.input)):
-            vector = self._constants.get(weights)
-            if vector is None or vector.ndim != 1 or self._ranks.get(values) != WITH_BATCH_AND_TIME:
-                continue
-            row = self._add_constant(f"{weights}_as_row", vector[None, None, :])
-            second = self._add_constant("second_axis", np.array([1], dtype=np.int64))
-            transposed, sums = f"{node.output[0]}_transposed", f"{node.output[0]}_as_rows"
-            return [
-                helper.make_node("Transpose", [values], [transposed], name=transposed, perm=[0, 2, 1]),
-                helper.make_node("MatMul", [row, transposed], [sums], name=sums),
-                helper.make_node("Squeeze", [sums, second], node.output, name=node.name),
-            ]
-        return [node]
 
     def _take_count_as_it_is(self, node: onnx.NodeProto) -> None:
         """A count that was made a scalar, cast and made a vector again."""

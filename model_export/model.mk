@@ -16,7 +16,7 @@ PAIRS ?= data/$(NAME)
 SWAP ?=
 CONFIG ?= model_export/configs/eng-fra.yaml
 GOLD ?=
-PARTING ?= 30
+PARTING ?= 40
 BACKEND ?= tensorflow
 
 run := runs/$(NAME)

@@ -79,3 +79,20 @@ def test_random_arrivals_change_no_token_and_no_score(
             assert one.log_prob == pytest.approx(other.log_prob, abs=1e-5)
             np.testing.assert_allclose(one.token_log_probs, other.token_log_probs, atol=1e-5)
             np.testing.assert_allclose(one.attention, other.attention, atol=1e-5)
+
+
+@pytest.mark.parametrize("padding", [1, 3, 17])
+def test_padding_changes_no_bit(backend: OnnxBackend, jobs: list[DecodingJob], padding: int) -> None:
+    for job in jobs[: len(SENTENCES)]:
+        length = len(job.source_ids)
+        exact = np.array([job.source_ids], dtype=np.int32)
+        padded = np.pad(exact, [(0, 0), (0, padding)])
+        rows = [backend.encode(each, np.array([length], dtype=np.int32)) for each in (exact, padded)]
+        for one, other in zip(rows[0].memory, rows[1].memory, strict=True):
+            np.testing.assert_array_equal(one, other[:, :length])
+        tokens = exact[:, 0].copy()
+        short, wide = (backend.decode_step(tokens, each, tokens, 5) for each in rows)
+        np.testing.assert_array_equal(short.attention_weights, wide.attention_weights[..., :length])
+        for one, other in zip(short.state, wide.state, strict=True):
+            np.testing.assert_array_equal(one, other)
+        np.testing.assert_array_equal(short.candidate_log_probs, wide.candidate_log_probs)

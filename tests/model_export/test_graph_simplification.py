@@ -132,36 +132,7 @@ def test_a_table_stays_where_the_scaled_rows_are_an_output() -> None:
     assert operations(simplify(model)) == ["Gather", "Mul"]
 
 
-# --- Weighted sums and counts -----------------------------------------------------------------------------------
-
-WEIGHTS = np.array([0.5, -2.0, 3.0], dtype=np.float32)
-
-
-def weighted_sum(factors: str, axis: int = -1, keep: int = 0) -> onnx.ModelProto:
-    body = f"m = Mul ({factors}) y = ReduceSum <keepdims = {keep}> (m, axis)"
-    constants = {"weights": WEIGHTS, "axis": long(axis)}
-    return make_graph("float[B, S, 3] x", "float y" if keep else "float[B, S] y", body, constants)
-
-
-@pytest.mark.parametrize("factors", ["x, weights", "weights, x"])
-def test_a_weighted_sum_is_a_product(factors: str) -> None:
-    simpler = simplify(weighted_sum(factors))
-    assert operations(simpler) == ["Transpose", "MatMul", "Squeeze"]
-    np.testing.assert_allclose(run(simpler, {"x": X})[0], X @ WEIGHTS, rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("rows", [1, 2, 3, 16])
-def test_a_weighted_sum_does_not_depend_on_the_rows_beside_it(rows: int) -> None:
-    values = np.random.default_rng(4).normal(size=(17, 9, 3)).astype(np.float32)
-    simpler = simplify(weighted_sum("x, weights"))
-    [together], [fewer] = (run(simpler, {"x": each}) for each in (values, values[:rows]))
-    np.testing.assert_array_equal(fewer, together[:rows])
-
-
-@pytest.mark.parametrize(("factors", "axis", "keep"), [("x, x", -1, 0), ("x, weights", 1, 0), ("x, weights", -1, 1)])
-def test_another_sum_stays_a_sum(factors: str, axis: int, keep: int) -> None:
-    assert operations(simplify(weighted_sum(factors, axis, keep))) == ["Mul", "ReduceSum"]
-
+# --- Counts ------------------------------------------------------------------------------------------------------
 
 COUNT = """
 first = Slice (count, zero, one, zero) number = Squeeze (first, zero) small = Cast <to = 6> (number)
