@@ -28,6 +28,19 @@ def alternatives_at(answer: dict[str, Any], index: int) -> dict[str, float]:
     }
 
 
+def simple_word(answer: dict[str, Any]) -> tuple[int, dict[str, float], str]:
+    """A word that is one token, as are those it could have been: its index, these, and the text before it."""
+    [best, *_] = answer["translations"][0]["hypotheses"]
+    starts = {token["start"]: index for index, token in enumerate(best["tokens"])}
+    for index, word in enumerate(best["words"]):
+        token = starts[word["start"]]
+        found = alternatives_at(answer, token)
+        alone = best["tokens"][token]["end"] == word["end"]
+        if index and alone and all(each.startswith("▁") and each[1:] for each in found):
+            return index, found, best["text"][: word["start"]].rstrip()
+    raise AssertionError("the translation has no such word")
+
+
 def texts(page: Page) -> list[str]:
     return page.locator(".hypotheses button > span:first-child").all_inner_texts()
 
@@ -38,17 +51,17 @@ def in_address(page: Page) -> dict[str, str]:
 
 def test_choosing_an_alternative_decodes_from_there(visit: Visit, ask: Ask) -> None:
     answer = ask("translate", {"text": TEXT, **OPTIONS})
-    expected = alternatives_at(answer, 1)  # of a word that is one token, the second
+    word, expected, beginning = simple_word(answer)
     with visit() as page:
         before = texts(page)
-        page.locator(".unit[data-target='1']").click()
+        page.locator(f".unit[data-target='{word}']").click()
         shown = [text.split() for text in page.locator(".alternative").all_inner_texts()]
         assert ["▁" + word for word, _ in shown] == list(expected)
         for (_, share), probability in zip(shown, expected.values(), strict=True):
             assert float(share.rstrip("%")) == pytest.approx(probability, abs=0.51 if probability >= 10 else 0.051)
         page.locator(".alternative").first.click()
         wait_for(page)
-        prefix = before[0].split()[0] + " " + shown[0][0]
+        prefix = f"{beginning} {shown[0][0]}"
         assert in_address(page)["prefix.0"] == prefix
         [again] = ask("translate", {"text": TEXT, **OPTIONS, "target_prefix": prefix})["translations"]
         assert texts(page) == [each["text"] for each in again["hypotheses"]]

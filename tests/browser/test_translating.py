@@ -84,7 +84,8 @@ def test_pointing_at_a_word_lights_what_it_is_aligned_with(visit: Visit, ask: As
 
 def test_pointing_at_a_cell_gives_its_value(visit: Visit, ask: Ask) -> None:
     [expected] = ask("translate", {"text": TEXT, **OPTIONS})["translations"]
-    matrix = expected["hypotheses"][0]["alignment"]["words"]
+    best = expected["hypotheses"][0]
+    matrix = best["alignment"]["words"]
     with visit() as page:
         page.locator("svg.matrix").scroll_into_view_if_needed()
         grid = page.locator("svg.matrix .grid").bounding_box()
@@ -93,7 +94,7 @@ def test_pointing_at_a_cell_gives_its_value(visit: Visit, ask: Ask) -> None:
         x = grid["x"] + (source + 0.5) * grid["width"] / len(matrix[0])
         page.mouse.move(x, grid["y"] + (target + 0.5) * grid["height"] / len(matrix))
         readout = view(page, "view.shadowRoot.querySelector('.readout').textContent")
-        assert readout == f"voudrais ← like {matrix[target][source]:.4f}"
+        assert readout == f"{best['words'][target]['text']} ← like {matrix[target][source]:.4f}"
 
 
 def test_the_matrix_grows_to_what_the_answer_holds(visit: Visit, address: str) -> None:
