@@ -65,7 +65,8 @@ def test_accepted_requests_are_answered_after_sigterm(models: Path, processes: s
 
 
 def test_what_is_left_when_the_time_to_drain_is_up_gets_a_problem(models: Path) -> None:
-    with serving(models, "--shutdown-timeout-s", "1") as (process, address):
+    one_by_one = ["--processes", "1", "--max-live-rows", "1"]  # so that it takes much longer than that
+    with serving(models, "--shutdown-timeout-s", "1", *one_by_one) as (process, address):
         with (
             send_request(address, sentences=100, length=500) as busy,
             send(address, '{"text": ', length=100) as slow,
