@@ -52,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_split(commands)
     _add_words(commands)
     _add_symmetrise(commands)
+    _add_augment(commands)
     return parser
 
 
@@ -246,6 +247,21 @@ def _add_symmetrise(commands: argparse._SubParsersAction[argparse.ArgumentParser
         "--output", required=True, type=Path, metavar="FILE", help="Pharaoh file; replaced if it exists"
     )
     parser.set_defaults(command="model_export.symmetrise_command:run_symmetrise")
+
+
+def _add_augment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "augment",
+        help="make longer and unpunctuated training pairs of given ones",
+        description="Write more training pairs, made by chance of those that end in a full stop on both sides: two to "
+        "four joined by commas, and single ones without their full stop. Give the result to `train` beside the others.",
+    )
+    parser.add_argument("--input", required=True, type=Path, nargs="+", metavar="FILE", help="training pairs: TSV")
+    parser.add_argument("--joined", type=int, default=5000, metavar="N", help="sentences of joined pairs; default 5000")
+    parser.add_argument("--unpunctuated", type=int, default=5000, metavar="N", help="pairs without; default 5000")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV; replaced if it exists")
+    parser.set_defaults(command="model_export.augment_command:run_augment")
 
 
 def _add_swap(parser: argparse.ArgumentParser) -> None:

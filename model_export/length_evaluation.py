@@ -6,13 +6,14 @@ of several sentences, and once by commas, as one sentence.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 from sacrebleu.metrics import CHRF
 
+from model_export.clauses import count_spellings, is_statement, join_clauses
 from model_export.corpus_readers import Corpus, SentencePair
 from service.bundle.words import find_words
 from service.domain import TranslatedText
@@ -24,11 +25,6 @@ complete with the part that reaches 21, and no part has more than 20."""
 REPEATED_WORDS: Final = 4
 """Words of a run that counts as repeated. Of 194 texts of several sentences, whose translations repeat nothing, runs of
 three found fault with 3 (`en train de`), runs of four with none."""
-
-FULL_STOP: Final = "."
-
-_Spelling: TypeAlias = Mapping[str, Counter[str]]
-"""By case-folded word how often it is written how, elsewhere than at the start of a sentence."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +73,9 @@ def split_by_length(corpus: Corpus) -> list[LengthBand]:
     short = list(_of_length(corpus.pairs, 1, first - 1))
     sentences = [SentencePair(*map(" ".join, zip(*group, strict=True))) for group in _group_neighbours(short)]
     bands.append(LengthBand(f"{first}-{last} words, sentences joined", tuple(sentences)))
-    spellings = [_count_spellings(side) for side in zip(*corpus.pairs, strict=True)]
-    statements = [pair for pair in short if all(side.endswith(FULL_STOP) for side in pair)]
-    clauses = [
-        SentencePair(*(_join_clauses(*side) for side in zip(zip(*group, strict=True), spellings, strict=True)))
-        for group in _group_neighbours(statements)
-    ]
+    spellings = [count_spellings(side) for side in zip(*corpus.pairs, strict=True)]
+    statements = [pair for pair in short if is_statement(pair)]
+    clauses = [join_clauses(group, spellings) for group in _group_neighbours(statements)]
     bands.append(LengthBand(f"{first}-{last} words, joined by commas", tuple(clauses)))
     return [band for band in bands if band.pairs]
 
@@ -98,26 +91,6 @@ def _group_neighbours(pairs: Iterable[SentencePair]) -> Iterator[list[SentencePa
         if sum(len(_words(each.source)) for each in group) >= BANDS[-1][0]:
             yield group
             group = []
-
-
-def _count_spellings(texts: Iterable[str]) -> _Spelling:
-    spelling: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for text in texts:
-        for word in find_words(text)[1:]:
-            spelling[word.text.casefold()][word.text] += 1
-    return spelling
-
-
-def _join_clauses(sentences: Sequence[str], spelling: _Spelling) -> str:
-    """Makes one sentence of several that end in a full stop."""
-    first, *others = sentences
-    clauses = [first]
-    for sentence in others:
-        word = find_words(sentence)[0]
-        counts = spelling.get(word.text.casefold())
-        usual = counts.most_common(1)[0][0] if counts else word.text
-        clauses.append(sentence[: word.start] + usual + sentence[word.end :])
-    return ", ".join(clause.removesuffix(FULL_STOP) for clause in clauses) + FULL_STOP
 
 
 def judge_band(band: LengthBand, translated: Sequence[TranslatedText]) -> LengthFigures:

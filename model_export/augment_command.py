@@ -1,0 +1,61 @@
+"""`interlinear-export augment`: more training pairs, made of those that there are."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from model_export.clauses import count_spellings, is_statement, join_clauses, without_full_stop
+from model_export.concatenation import FEWEST_JOINED, MOST_JOINED
+from model_export.corpus_readers import CorpusFormat, SentencePair, read_pairs
+from model_export.errors import ConfigError, DataError
+
+
+def run_augment(arguments: Namespace) -> None:
+    """Writes a TSV file of the pairs asked for, whole or not at all.
+
+    Raises:
+        ConfigError: a number is below 0.
+        DataError: there are too few statements.
+    """
+    if min(arguments.joined, arguments.unpunctuated) < 0:
+        raise ConfigError("--joined and --unpunctuated: must be at least 0")
+    corpus = read_pairs(arguments.input, CorpusFormat(), show_progress=True)
+    print(corpus.report())
+    statements = [pair for pair in tqdm(corpus.pairs, "looking for statements", unit=" pairs") if is_statement(pair)]
+    needed = MOST_JOINED * arguments.joined + arguments.unpunctuated
+    if len(statements) < needed:
+        raise DataError(
+            f"{arguments.input[0]}: {len(statements):,} pairs end in a full stop on both sides; --joined and "
+            f"--unpunctuated need up to {needed:,}, each of them once"
+        )
+    spellings = [count_spellings(side) for side in zip(*corpus.pairs, strict=True)]
+    generator = np.random.default_rng(arguments.seed)
+    order = [statements[index] for index in generator.permutation(len(statements)).tolist()]
+    joined = [join_clauses(group, spellings) for group in islice(_deal(order, generator), arguments.joined)]
+    unpunctuated = [without_full_stop(pair) for pair in order[len(order) - arguments.unpunctuated :]]
+    _write(arguments.output, joined + unpunctuated)
+    print(f"wrote {len(joined):,} joined and {len(unpunctuated):,} unpunctuated pairs to {arguments.output}")
+
+
+def _deal(pairs: list[SentencePair], generator: np.random.Generator) -> Iterator[list[SentencePair]]:
+    """Yields groups of two to four."""
+    rest = iter(pairs)
+    while group := list(islice(rest, int(generator.integers(FEWEST_JOINED, MOST_JOINED + 1)))):
+        yield group
+
+
+def _write(path: Path, pairs: list[SentencePair]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.part")
+    try:
+        staging.write_text("".join(f"{source}\t{target}\n" for source, target in pairs), encoding="utf-8", newline="\n")
+        os.replace(staging, path)
+    finally:
+        staging.unlink(missing_ok=True)
