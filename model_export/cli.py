@@ -104,6 +104,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     _add_swap(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="overrides training.seed of the configuration")
+    parser.add_argument("--start-from", type=Path, metavar="RUN", help="begin with this run's weights and tokenizer")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
     parser.add_argument("--deterministic", action="store_true", help="one thread, bit-equal results (slower)")
     parser.set_defaults(command="model_export.training_command:run_training")
