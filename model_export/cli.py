@@ -1,4 +1,4 @@
-"""The console command `interlinear-export`: train, evaluate, export, archive, split, words and symmetrise."""
+"""The console command `interlinear-export`: train, evaluate, export, archive, and what makes data of data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from model_export.cli_data import add_augment, add_distil, add_split, add_symmetrise, add_words
 from model_export.errors import ConfigError, ExportError
 from service.errors import InterlinearError
 
@@ -49,10 +50,11 @@ def make_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_export(commands)
     _add_archive(commands)
-    _add_split(commands)
-    _add_words(commands)
-    _add_symmetrise(commands)
-    _add_augment(commands)
+    add_split(commands)
+    add_words(commands)
+    add_symmetrise(commands)
+    add_augment(commands)
+    add_distil(commands)
     return parser
 
 
@@ -105,6 +107,7 @@ def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     _add_swap(parser)
     parser.add_argument("--seed", type=int, metavar="N", help="overrides training.seed of the configuration")
+    parser.add_argument("--start-from", type=Path, metavar="RUN", help="begin with this run's weights and tokenizer")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in DIR")
     parser.add_argument("--deterministic", action="store_true", help="one thread, bit-equal results (slower)")
     parser.set_defaults(command="model_export.training_command:run_training")
@@ -194,74 +197,6 @@ def _add_archive(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--bundle", required=True, type=Path, metavar="DIR", help="the bundle")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="the archive; replaced if it exists")
     parser.set_defaults(command="model_export.bundle_archive:run_archive")
-
-
-def _add_split(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "split",
-        help="split raw pairs into train, dev and test",
-        description="Split a TSV file by the hash of its source side, the same in every run and for every pair.",
-    )
-    parser.add_argument("file", type=Path, metavar="FILE", help="TSV: source<TAB>target")
-    parser.add_argument(
-        "--columns", type=int, default=2, metavar="N", help="columns of a line; the first two are used (default 2)"
-    )
-    parser.add_argument("--exclude", type=Path, metavar="FILE", help="sentences that must occur nowhere, one a line")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="directory for the three files")
-    parser.add_argument("--name", help="stem of the files (default: that of FILE)")
-    parser.set_defaults(command="model_export.split_command:run_split")
-
-
-def _add_words(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "words",
-        help="write the words that a word aligner has to link",
-        description="Write the words of sentence pairs, one line for each line of the input, for an aligner such as "
-        "eflomal or fast_align, whose links `train --alignments` then takes.",
-    )
-    parser.add_argument(
-        "--input", required=True, type=Path, nargs="+", metavar="FILE", help="training pairs, as `train` gets them"
-    )
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="directory for the files")
-    parser.add_argument("--source-language", metavar="CODE", help="of a TMX file; the others need none")
-    parser.add_argument("--target-language", metavar="CODE", help="likewise")
-    parser.set_defaults(command="model_export.words_command:run_words")
-
-
-def _add_symmetrise(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "symmetrise",
-        help="put the links of both directions of a word aligner together",
-        description="Put together the links that an aligner found in both directions. Both files hold SOURCE-TARGET, "
-        "one line a pair, as eflomal and `fast_align -r` write them; `train --alignments` takes the result.",
-    )
-    parser.add_argument("--forward", required=True, type=Path, metavar="FILE", help="Pharaoh: links of one direction")
-    parser.add_argument("--reverse", required=True, type=Path, metavar="FILE", help="likewise of the other one")
-    parser.add_argument(
-        "--method",
-        choices=("intersection", "grow-diag-final-and", "union"),
-        default="grow-diag-final-and",
-        help="default: %(default)s",
-    )
-    parser.add_argument(
-        "--output", required=True, type=Path, metavar="FILE", help="Pharaoh file; replaced if it exists"
-    )
-    parser.set_defaults(command="model_export.symmetrise_command:run_symmetrise")
-
-
-def _add_augment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = commands.add_parser(
-        "augment",
-        help="make longer and unpunctuated training pairs of given ones",
-        description="Write more training pairs, made by chance of those that end in a full stop on both sides: two to "
-        "four joined by commas, and single ones without their full stop. Give the result to `train` beside the others.",
-    )
-    parser.add_argument("--input", required=True, type=Path, nargs="+", metavar="FILE", help="training pairs: TSV")
-    parser.add_argument("--joined", type=int, default=5000, metavar="N", help="sentences of joined pairs; default 5000")
-    parser.add_argument("--unpunctuated", type=int, default=5000, metavar="N", help="pairs without; default 5000")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
-    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV; replaced if it exists")
-    parser.set_defaults(command="model_export.augment_command:run_augment")
 
 
 def _add_swap(parser: argparse.ArgumentParser) -> None:

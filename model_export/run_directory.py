@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ CONFIG_FILE = "config.yaml"
 TOKENIZER_FILE = "tokenizer.model"
 DATA_FILE = "data.json"
 WEIGHTS_FILE = "weights.npz"
+INITIAL_WEIGHTS_FILE = "initial_weights.npz"
 CHECKPOINT_FILE = "checkpoint.npz"
 LOG_DIRECTORY = "logs"
 
@@ -60,13 +62,21 @@ class RunDirectory:
         self.path.mkdir(parents=True, exist_ok=True)
         (self.path / DATA_FILE).write_text(json.dumps(facts.model_dump(), indent=2) + "\n", encoding="utf-8")
 
-    def create(self, config: ExperimentConfig, tokenizer: bytes) -> None:
+    def create(self, config: ExperimentConfig, tokenizer: bytes, start_from: RunDirectory | None = None) -> None:
         """Writes the rest of what is fixed before training starts.
 
         Args:
             config: with the vocabulary size filled in; once it is written, the directory holds a run.
             tokenizer: the SentencePiece model.
+            start_from: a run whose best weights training begins with; None for random ones.
+
+        Raises:
+            CheckpointError: `start_from` has no weights yet.
         """
+        if start_from is not None:
+            shutil.copyfile(start_from.weights_path, self.path / INITIAL_WEIGHTS_FILE)
+        else:  # of an attempt that came no further
+            (self.path / INITIAL_WEIGHTS_FILE).unlink(missing_ok=True)
         (self.path / TOKENIZER_FILE).write_bytes(tokenizer)
         save_config(config, self.path / CONFIG_FILE)
 
@@ -83,6 +93,25 @@ class RunDirectory:
     def tokenizer_path(self) -> Path:
         """The SentencePiece model."""
         return self._existing(TOKENIZER_FILE)
+
+    @property
+    def weights_path(self) -> Path:
+        """The weights that were best on dev.
+
+        Raises:
+            CheckpointError: there is no run, or none of its epochs has ended.
+        """
+        self._existing(CONFIG_FILE)
+        path = self.path / WEIGHTS_FILE
+        if not path.exists():
+            raise CheckpointError(f"{self.path}: {WEIGHTS_FILE} is missing: no epoch of the training has ended yet")
+        return path
+
+    @property
+    def initial_weights_path(self) -> Path | None:
+        """The weights that training begins with; None if they are random."""
+        path = self.path / INITIAL_WEIGHTS_FILE
+        return path if path.exists() else None
 
     @property
     def has_checkpoint(self) -> bool:
@@ -140,7 +169,6 @@ class RunDirectory:
         from model_export.seq2seq import Seq2Seq  # Keras takes seconds to import; most of this class needs none
 
         config = self.read_config()
-        if not (self.path / WEIGHTS_FILE).exists():
-            raise CheckpointError(f"{self.path}: {WEIGHTS_FILE} is missing: no epoch of the training has ended yet")
+        weights_path = self.weights_path
         model = Seq2Seq(config.model)
-        return model, load_variables(self.path / WEIGHTS_FILE, model.persistent_variables)
+        return model, load_variables(weights_path, model.persistent_variables)

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from model_export.attention_config import CustomAttentionConfig, MechanismConfig
 from model_export.batching import BucketedBatches, PairSource
+from model_export.checkpoint import load_variables
 from model_export.concatenation import ConcatenatedPairs
 from model_export.config import ExperimentConfig, ModelConfig, TrainConfig, read_config
 from model_export.corpus_readers import Corpus, CorpusFormat, read_pairs
@@ -26,6 +27,11 @@ from service.bundle.manifest import LanguageCode
 from service.bundle.tokenizer import Tokenizer
 from service.domain import IntArray
 
+START_FROM_CONFLICTS = {
+    "resume": "a run goes on from its own checkpoint, or the weights that it began with; leave --start-from out",
+    "tokenizer": "weights belong to the tokenizer that they were trained with; leave --tokenizer out",
+}
+
 
 def run_training(arguments: Namespace) -> None:
     """Trains a model, or goes on with one, as the command line says."""
@@ -34,11 +40,14 @@ def run_training(arguments: Namespace) -> None:
         run.refuse_existing()
     for option in ("source_language", "target_language"):
         _check_language(option, getattr(arguments, option))
-    config = _choose_config(run, arguments)
+    start_from = _choose_start(arguments)
+    config = _choose_config(run, start_from, arguments)
     _check_attention(config.model, arguments.config)
-    tokenizer = _read_tokenizer(arguments.tokenizer)
+    tokenizer = _read_tokenizer(start_from.tokenizer_path if start_from else arguments.tokenizer)
     if arguments.resume:
         _check_same_settings(run, config, tokenizer)
+    if start_from:
+        _check_same_model(start_from, config)
     _check_guidance(config, arguments.alignments)
     if arguments.dev_alignments and not arguments.alignments:
         raise ConfigError("--dev-alignments: judge guided training, so they need --alignments")
@@ -56,8 +65,20 @@ def run_training(arguments: Namespace) -> None:
         _check_same_data(run, facts)
     else:
         run.claim(facts)
-        _create_run(run, config, tokenizer, corpora["train"])
+        _create_run(run, config, tokenizer, corpora["train"], start_from)
     _train(run, corpora, alignments, arguments.resume)
+
+
+def _choose_start(arguments: Namespace) -> RunDirectory | None:
+    """The run to begin with, seen to have weights that fit its configuration."""
+    if arguments.start_from is None:
+        return None
+    for option, reason in START_FROM_CONFLICTS.items():
+        if getattr(arguments, option):
+            raise ConfigError(f"--start-from: does not go with --{option}: {reason}")
+    start_from = RunDirectory(arguments.start_from)
+    start_from.load_model()  # only to see that it can be done, before the data is read
+    return start_from
 
 
 def _check_guidance(config: ExperimentConfig, alignments: list[Path] | None) -> None:
@@ -96,12 +117,18 @@ def _check_language(option: str, code: str) -> None:
         raise ConfigError(f"--{name}: {code!r} is no language code such as en, fr or pt-BR") from error
 
 
-def _choose_config(run: RunDirectory, arguments: Namespace) -> ExperimentConfig:
-    """The configuration that the command line asks for; what it leaves open is the run's, or the default."""
-    if arguments.config:
-        config = read_config(arguments.config)
+def _choose_config(run: RunDirectory, start_from: RunDirectory | None, arguments: Namespace) -> ExperimentConfig:
+    """The configuration that the command line asks for.
+
+    Without a file, or without its section `model`, that of the run to go on or to begin with is taken, or the default.
+    """
+    known = run if arguments.resume else start_from
+    if not arguments.config:
+        config = known.read_config() if known else ExperimentConfig()
     else:
-        config = run.read_config() if arguments.resume else ExperimentConfig()
+        config = read_config(arguments.config)
+        if known and "model" not in config.model_fields_set:
+            config = config.model_copy(update={"model": known.read_config().model})
     if arguments.seed is None:
         return config
     try:
@@ -144,12 +171,7 @@ def _check_same_settings(run: RunDirectory, wanted: ExperimentConfig, tokenizer:
     """Refuses to go on where the command line asks for something that the run was not started with."""
     config, own_tokenizer = run.read_config(), run.read_tokenizer()
     wanted = _fill_in_vocabulary(wanted, own_tokenizer)
-    different = [
-        f"{section}.{name}"
-        for section in ("model", "training", "parity")
-        for name, value in getattr(wanted, section)
-        if value != getattr(getattr(config, section), name)
-    ]
+    different = _name_differences(wanted, config, ("model", "training", "parity"))
     if wanted != config:
         raise ConfigError(
             f"--resume: {', '.join(different) or 'data'}: not as in {run.path / CONFIG_FILE}, which training goes on "
@@ -157,6 +179,26 @@ def _check_same_settings(run: RunDirectory, wanted: ExperimentConfig, tokenizer:
         )
     if tokenizer is not None and tokenizer != run.tokenizer_path.read_bytes():
         raise ConfigError(f"--resume: --tokenizer is not that of {run.path}; leave it out, or start a new run")
+
+
+def _check_same_model(start_from: RunDirectory, wanted: ExperimentConfig) -> None:
+    """Refuses weights of another model."""
+    config = start_from.read_config()
+    different = _name_differences(_fill_in_vocabulary(wanted, start_from.read_tokenizer()), config, ("model",))
+    if different:
+        raise ConfigError(
+            f"--start-from: {', '.join(different)}: not as in {start_from.path / CONFIG_FILE}; leave the section "
+            "`model` out of --config, and the model is that run's"
+        )
+
+
+def _name_differences(wanted: ExperimentConfig, config: ExperimentConfig, sections: tuple[str, ...]) -> list[str]:
+    return [
+        f"{section}.{name}"
+        for section in sections
+        for name, value in getattr(wanted, section)
+        if value != getattr(getattr(config, section), name)
+    ]
 
 
 def _check_same_data(run: RunDirectory, facts: DataFacts) -> None:
@@ -189,7 +231,9 @@ def _read(paths: list[Path], arguments: Namespace) -> Corpus:
     return corpus
 
 
-def _create_run(run: RunDirectory, config: ExperimentConfig, model: bytes | None, train: Corpus) -> None:
+def _create_run(
+    run: RunDirectory, config: ExperimentConfig, model: bytes | None, train: Corpus, start_from: RunDirectory | None
+) -> None:
     """Trains a tokenizer if there is none, and writes what is fixed for the whole run."""
     if model is None:
         print(f"training a tokenizer of {config.training.tokenizer_vocabulary_size:,} subwords")
@@ -199,7 +243,7 @@ def _create_run(run: RunDirectory, config: ExperimentConfig, model: bytes | None
             config.training.character_coverage,
             show_progress=True,
         )
-    run.create(_fill_in_vocabulary(config, Tokenizer.from_bytes(model)), model)
+    run.create(_fill_in_vocabulary(config, Tokenizer.from_bytes(model)), model, start_from)
 
 
 def _train(run: RunDirectory, corpora: dict[str, Corpus], alignments: dict[str, WordAlignments], resume: bool) -> None:
@@ -214,6 +258,9 @@ def _train(run: RunDirectory, corpora: dict[str, Corpus], alignments: dict[str, 
         progress = trainer.progress
         state = "had ended" if trainer.finished else f"goes on in epoch {progress.epoch + 1}"
         print(f"training {state} after {progress.step} steps")
+    elif run.initial_weights_path:
+        load_variables(run.initial_weights_path, trainer.model.persistent_variables)
+        print(f"dev loss {trainer.evaluate()['nll']:.4f} nats per token before training")
     progress = trainer.run()
     print(f"best dev loss {progress.best_dev_loss:.4f} nats per token; weights in {run.path}")
 

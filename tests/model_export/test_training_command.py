@@ -1,13 +1,17 @@
-"""`interlinear-export train`: every format of pairs is taken, and a run goes on only as it began."""
+"""`interlinear-export train`: every format of pairs is taken; a run goes on, or begins with another, only as it may."""
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
+from model_export.checkpoint import save_variables
 from model_export.cli import main
 from model_export.run_directory import DataFacts, RunDirectory
 from model_export.training import Trainer
@@ -131,3 +135,102 @@ def test_a_new_run_does_not_go_on_with_what_lies_in_its_directory(finished: RunD
     (finished.path / "config.yaml").unlink()
     assert main(training_arguments(finished.path.parent)) == 0
     assert starts == [0]
+
+
+# --- Starting from another run ------------------------------------------------------------------------------------
+
+TUNING = "training: {epochs: 1, tokens_per_batch: 512}"
+LOSS_BEFORE = re.compile(r"^dev loss ([0-9.]+) nats per token before training$", re.MULTILINE)
+
+
+def start(base: RunDirectory, *options: str | Path, config: str = TUNING) -> list[str]:
+    """Arguments that train into `tuned` beside the base run, on its data."""
+    (base.path.parent / "config.yaml").write_text(config, encoding="utf-8")
+    arguments = training_arguments(base.path.parent, "tuned")
+    return [*arguments, "--start-from", str(base.path), *(str(option) for option in options)]
+
+
+def shown_loss(capsys: pytest.CaptureFixture[str]) -> float:
+    """The loss on dev that was printed before training."""
+    [loss] = LOSS_BEFORE.findall(capsys.readouterr().out)
+    return float(loss)
+
+
+def best_loss(run: RunDirectory) -> float:
+    """The loss on dev at which the run's weights were kept."""
+    with np.load(run.path / "weights.npz") as archive:
+        return float(json.loads(archive["progress"].tobytes())["best_dev_loss"])
+
+
+def test_training_begins_with_the_weights_and_the_tokenizer_of_the_other_run(
+    finished: RunDirectory, starts: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(start(finished)) == 0
+    assert starts == [0]
+    assert shown_loss(capsys) == pytest.approx(best_loss(finished), abs=1e-4)
+    tuned = RunDirectory(finished.path.parent / "tuned")
+    assert tuned.tokenizer_path.read_bytes() == finished.tokenizer_path.read_bytes()
+    assert tuned.read_config().model == finished.read_config().model
+    assert tuned.read_config().training.epochs == 1
+
+
+def test_without_a_configuration_that_of_the_other_run_is_taken(finished: RunDirectory, starts: list[int]) -> None:
+    arguments = start(finished)
+    position = arguments.index("--config")
+    assert main(arguments[:position] + arguments[position + 2 :]) == 0
+    assert starts == [0]
+    assert RunDirectory(finished.path.parent / "tuned").read_config() == finished.read_config()
+
+
+def test_a_run_stopped_before_its_first_checkpoint_still_has_the_weights_it_began_with(
+    finished: RunDirectory, starts: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(start(finished)) == 0
+    expected = best_loss(finished)
+    shutil.rmtree(finished.path)
+    capsys.readouterr()
+    assert main([*training_arguments(finished.path.parent, "tuned"), "--resume"]) == 0
+    assert starts == [0, 0]
+    assert shown_loss(capsys) == pytest.approx(expected, abs=1e-4)
+
+
+def test_weights_that_an_earlier_attempt_left_are_not_begun_with(
+    finished: RunDirectory, starts: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (finished.path / "config.yaml").unlink()
+    (finished.path / "weights.npz").rename(finished.path / "initial_weights.npz")
+    assert main(training_arguments(finished.path.parent)) == 0
+    assert starts == [0]
+    assert not LOSS_BEFORE.findall(capsys.readouterr().out)
+    assert RunDirectory(finished.path).initial_weights_path is None
+
+
+def test_weights_of_another_model_are_refused(finished: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    other = "model: {embedding_dim: 24, units: 64, dropout: 0.0}"
+    shown = fail(capsys, *start(finished, config=other))
+    assert shown.startswith(f"--start-from: model.units: not as in {finished.path / 'config.yaml'}; leave ")
+    assert not (finished.path.parent / "tuned").exists()
+
+
+@pytest.mark.parametrize("option", ["--resume", "--tokenizer"])
+def test_what_contradicts_the_other_run_is_refused(
+    finished: RunDirectory, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    value = [finished.tokenizer_path] if option == "--tokenizer" else []
+    shown = fail(capsys, *start(finished, option, *value))
+    assert shown.startswith(f"--start-from: does not go with {option}: ")
+    assert not (finished.path.parent / "tuned").exists()
+
+
+def test_a_run_to_begin_with_must_have_weights_that_fit_it(
+    finished: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, tuned = finished.path / "weights.npz", finished.path.parent / "tuned"
+    save_variables(weights, [])
+    assert fail(capsys, *start(finished)).startswith(f"{weights}: 000/")
+    weights.unlink()
+    shown = fail(capsys, *start(finished))
+    assert shown == f"{finished.path}: weights.npz is missing: no epoch of the training has ended yet"
+    shutil.rmtree(finished.path)
+    assert fail(capsys, *start(finished)) == f"{finished.path}: no training run here (config.yaml is missing)"
+    assert not tuned.exists()
