@@ -7,6 +7,8 @@
 #   GOLD       gold alignments with parts `tune` and `report`, if there are any for this pair
 #   CONFIG     what to train
 #   BACKEND    Keras's, for training: tensorflow or jax
+#   TOKENIZER  SentencePiece model to use instead of a new one
+#   START      run whose weights and tokenizer training begins with (`train --start-from`)
 #   PARTING    subwords from which on sentences are parted (`evaluate --preferred-source-tokens`)
 
 FROM ?= en
@@ -18,6 +20,8 @@ CONFIG ?= model_export/configs/eng-fra.yaml
 GOLD ?=
 PARTING ?= 40
 BACKEND ?= tensorflow
+TOKENIZER ?=
+START ?=
 
 run := runs/$(NAME)
 bundle := bundles/$(NAME)
@@ -38,7 +42,8 @@ $(PAIRS).links: $(PAIRS).words/pairs.words | $(VENV)/.export
 
 $(run)/.trained: $(PAIRS).train.tsv $(PAIRS).dev.tsv $(PAIRS).links $(CONFIG) | $(VENV)/.export
 	KERAS_BACKEND=$(BACKEND) $(export_command) train --source-language $(FROM) --target-language $(TO) $(swap) --config $(CONFIG) \
-	    $(if $(wildcard $(run)/config.yaml),--resume) --train $(PAIRS).train.tsv --dev $(PAIRS).dev.tsv \
+	    $(if $(wildcard $(run)/config.yaml),--resume,$(if $(START),--start-from $(START))) \
+	    $(if $(TOKENIZER),--tokenizer $(TOKENIZER)) --train $(PAIRS).train.tsv --dev $(PAIRS).dev.tsv \
 	    --alignments $(PAIRS).links --output $(run)
 	@touch $@
 

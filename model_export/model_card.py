@@ -97,10 +97,12 @@ def _arguments(settings: JsonValue) -> str:
 
 
 def _data_lines(sources: Sequence[TrainingData]) -> list[str]:
-    return [
-        f"{data.attribution}. {data.name}: {data.pairs:,} pairs, from {data.source}. Licence: {data.licence}.\n"
-        for data in sources
-    ] or ["Not recorded.\n"]
+    """Credits, each once, and below each what it is for."""
+    by_credit: dict[str, list[str]] = {}
+    for data in sources:
+        credit = f"{data.attribution}. From {data.source}. Licence: {data.licence}.\n"
+        by_credit.setdefault(credit, []).append(f"- {data.name}: {data.pairs:,} pairs")
+    return [line for credit, names in by_credit.items() for line in (credit, *names, "")] or ["Not recorded.\n"]
 
 
 def _scores(manifest: Manifest) -> str:

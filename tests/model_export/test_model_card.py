@@ -42,10 +42,14 @@ def table_rows(card: str) -> list[list[str]]:
 
 
 def test_the_data_is_attributed_with_its_licence() -> None:
-    card = render_model_card(manifest())
+    joined = DATA | {"name": "Village Sentences, joined", "pairs": 70}
+    letters = DATA | {"name": "Letters", "attribution": "Letters by the villagers"}
+    card = render_model_card(manifest(training={"config": {"seed": 7}, "data": [DATA, letters, joined]}))
+    source = "From https://example.org/sentences. Licence: CC BY 2.0 FR."
     assert (
-        "Sentences by the villagers. Village Sentences: 12,345 pairs, from https://example.org/sentences. "
-        "Licence: CC BY 2.0 FR."
+        f"Sentences by the villagers. {source}\n\n"
+        "- Village Sentences: 12,345 pairs\n- Village Sentences, joined: 70 pairs\n"
+        f"\nLetters by the villagers. {source}\n\n- Letters: 12,345 pairs\n"
     ) in card
 
 
