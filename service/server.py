@@ -17,6 +17,7 @@ import uvicorn
 import uvloop
 
 from service.errors import ConfigurationError
+from service.heap import give_back_memory, share_one_arena
 from service.process_link import ProcessLink
 from service.settings import Settings
 
@@ -31,6 +32,7 @@ with Python's own 700 and everything loaded looked through as well, the search t
 under load, and stopped every thread for 40 ms now and then."""
 
 LOOK_AFTER_ENGINES_EVERY_S: Final = 1.0
+GIVE_BACK_MEMORY_EVERY_S: Final = 10.0
 
 
 class Address(NamedTuple):
@@ -102,6 +104,7 @@ def _cannot_listen(host: str, port: int, error: Exception) -> ConfigurationError
 
 
 async def _serve(settings: Settings, listener: socket.socket, link: ProcessLink | None = None) -> None:
+    share_one_arena()
     from service.main import create_app  # loads onnxruntime, after which a process must not fork
 
     app = create_app(settings, link=link)
@@ -115,12 +118,13 @@ async def _serve(settings: Settings, listener: socket.socket, link: ProcessLink 
     )
     async with app.router.lifespan_context(app):
         spare_what_is_loaded()
+        chores = [asyncio.ensure_future(keep_memory_low(app.state.service))]
         if link:
             await link.wait_for_others()
-            watching = asyncio.ensure_future(_end_when_broken(app.state.service))
+            chores.append(asyncio.ensure_future(_end_when_broken(app.state.service)))
         await _Server(config, link).serve(sockets=[listener])
-        if link:
-            watching.cancel()
+        for chore in chores:
+            chore.cancel()
 
 
 async def _end_when_broken(state: AppState) -> None:
@@ -128,6 +132,17 @@ async def _end_when_broken(state: AppState) -> None:
     while state.status != "failed":
         await asyncio.sleep(LOOK_AFTER_ENGINES_EVERY_S)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def keep_memory_low(state: AppState) -> None:
+    """Now and then returns to the system what batches have used and freed; not while nothing is decoded."""
+    before = None
+    while True:
+        steps = sum(engine.work_done.steps for engine in state.ready_models.engines.values())
+        if steps != before:
+            before = steps
+            await asyncio.to_thread(give_back_memory)
+        await asyncio.sleep(GIVE_BACK_MEMORY_EVERY_S)
 
 
 def spare_what_is_loaded() -> None:

@@ -230,15 +230,21 @@ class DecoderRowStore:
             self._reshape(capacity, max(width, present))
 
     def _reshape(self, capacity: int, width: int) -> None:
-        """Copies the arrays of encoded sentences into new ones, filled up with zeros."""
-        rows, present = min(capacity, self._count), min(width, self._mask.shape[1])
-        arrays = []
-        for array in map(np.asarray, (*self._memory, self._mask)):
-            new = np.zeros((capacity, width, *array.shape[2:]), dtype=array.dtype)
-            new[:rows, :present] = array[:rows, :present]
-            arrays.append(new)
-        *self._memory, self._mask = arrays
+        """Copies the arrays of encoded sentences into new ones; what no row has been given yet is left as it is.
+
+        They are the largest arrays by far, so one is given up before the next is copied.
+        """
+        for index, array in enumerate(self._memory):
+            self._memory[index] = self._reshaped(np.asarray(array), capacity, width)
+        self._mask = self._reshaped(self._mask, capacity, width)
         self._owned = True
+
+    def _reshaped(self, array: npt.NDArray[Any], capacity: int, width: int) -> npt.NDArray[Any]:
+        rows, present = min(capacity, self._count), min(width, array.shape[1])
+        new = np.empty((capacity, width, *array.shape[2:]), dtype=array.dtype)
+        new[:rows, :present] = array[:rows, :present]
+        new[:rows, present:] = 0
+        return new
 
     def _make_vectors(self, rows: int) -> None:
         """Makes the arrays of one number per row large enough."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +15,14 @@ from service.decoding.rows import DecoderRowStore
 from tests.service.scripted_backend import read_only
 
 UNITS = 3
+
+
+@pytest.fixture(autouse=True)
+def _no_empty_array_holds_zeros_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    def poisoned(*args: Any, **kwargs: Any) -> np.ndarray:
+        return np.full(*args, np.nan, **kwargs)  # True in an array of truth values
+
+    monkeypatch.setattr(np, "empty", poisoned)
 
 
 @dataclass(frozen=True)
@@ -193,3 +203,26 @@ def test_attention_sums_follow_their_rows_and_padding_costs_nothing() -> None:
     more = [Row(3, 1, 0.0)]
     store.add(encode(more), lengths_of(more), 1)
     np.testing.assert_allclose(store.coverage_rows(np.array([1])), [[0, 1, 1]])
+
+
+def test_arrays_grow_one_after_the_other() -> None:
+    rows, width, units, tensors = 64, 8, 128, 4
+    size = rows * width * units * 4  # bytes of a tensor
+    mask, state = np.ones((rows, width), dtype=np.bool_), np.zeros((rows, UNITS), dtype=np.float32)
+
+    def encoded() -> DecoderRows:
+        memory = tuple(np.ones((rows, width, units), dtype=np.float32) for _ in range(tensors))
+        return DecoderRows(memory, mask, (state,))
+
+    store, lengths = DecoderRowStore(), np.full(rows, width, dtype=np.int32)
+    tracemalloc.start()
+    try:
+        store.add(encoded(), lengths, 0)
+        more = encoded()
+        before, _ = tracemalloc.get_traced_memory()
+        store.add(more, lengths, 0)
+        after, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before >= tensors * size  # twice the rows
+    assert peak - after <= 1.1 * size  # of the old ones only the last was still there

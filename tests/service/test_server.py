@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from service.server import COLLECT_AFTER, spare_what_is_loaded
+import service.server
+from service.engine.worker import WorkDone
+from service.server import COLLECT_AFTER, keep_memory_low, spare_what_is_loaded
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +38,20 @@ def test_new_cycles_are_still_found() -> None:
     cycle.append(cycle)
     del cycle
     assert gc.collect() >= 1
+
+
+def test_memory_is_given_back_after_each_time_in_which_something_was_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    given_back: list[int] = []
+    engine = SimpleNamespace(work_done=WorkDone(steps=3))
+    state: Any = SimpleNamespace(ready_models=SimpleNamespace(engines={"model": engine}))
+    times = iter([3, 3, 8, 8, 8, 9])  # steps at the end of each interval
+
+    async def pass_time(seconds: float) -> None:
+        assert seconds == service.server.GIVE_BACK_MEMORY_EVERY_S
+        engine.work_done.steps = next(times)
+
+    monkeypatch.setattr(service.server, "give_back_memory", lambda: given_back.append(engine.work_done.steps))
+    monkeypatch.setattr(asyncio, "sleep", pass_time)
+    with contextlib.suppress(RuntimeError):  # from the last `next`
+        asyncio.run(keep_memory_low(state))
+    assert given_back == [3, 8, 9]
