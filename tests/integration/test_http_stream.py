@@ -50,7 +50,7 @@ def wait_until(condition: Any) -> None:
 
 def metric(address: str, name: str) -> float:
     text = httpx2.get(f"{address}/metrics").text
-    [value] = re.findall(rf"^interlinear_{name}{{.*}} (\S+)$", text, re.MULTILINE)
+    [value] = re.findall(rf'^interlinear_{name}{{.*model="eng-fra".*}} (\S+)$', text, re.MULTILINE)
     return float(value)
 
 

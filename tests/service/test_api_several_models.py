@@ -1,4 +1,4 @@
-"""Several bundles side by side: the built-in model and installed ones, chosen by name or by language pair."""
+"""Several bundles side by side: the built-in models and installed ones, chosen by name or by language pair."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from service.main import create_app
 from service.settings import Settings
 from tests.service.api_client import check_problem
 from tests.service.tiny_bundle import make_manifest, write_bundle, write_manifest
+
+SERVED = "there is eng-fra (en to fr), fra-eng (fr to en)"
 
 
 def write_named(directory: Path, name: str, source: str, target: str) -> None:
@@ -62,10 +64,10 @@ def test_requests_find_their_model(client: TestClient, route: str, chosen: dict[
         (
             {"source_language": "en", "target_language": "de"},
             "source_language",
-            "this pair is not served; there is eng-fra (en to fr), eng-spa (en to es), eng-spa-large (en to es)",
+            f"this pair is not served; {SERVED}, eng-spa (en to es), eng-spa-large (en to es)",
         ),
-        ({"target_language": "de"}, "target_language", "not served; there is eng-fra (en to fr), eng-spa"),
-        ({"model": "eng-deu"}, "model", "not installed; there is eng-fra (en to fr), eng-spa"),
+        ({"target_language": "de"}, "target_language", f"not served; {SERVED}, eng-spa"),
+        ({"model": "eng-deu"}, "model", f"not installed; {SERVED}, eng-spa"),
         ({"model": "eng-spa", "target_language": "fr"}, "target_language", "not served; there is eng-spa (en to es)"),
     ],
 )
@@ -80,6 +82,7 @@ def test_languages_list_the_models_of_each_pair(client: TestClient) -> None:
     pairs = client.get("/languages").json()["languages"]
     assert [(pair["target_language"], pair["models"]) for pair in pairs] == [
         ("fr", ["eng-fra"]),
+        ("en", ["fra-eng"]),
         ("es", ["eng-spa", "eng-spa-large"]),
     ]
 
