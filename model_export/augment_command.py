@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from collections.abc import Iterator
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
@@ -15,6 +13,7 @@ from model_export.clauses import count_spellings, is_statement, join_clauses, wi
 from model_export.concatenation import FEWEST_JOINED, MOST_JOINED
 from model_export.corpus_readers import CorpusFormat, SentencePair, read_pairs
 from model_export.errors import ConfigError, DataError
+from model_export.staged_file import staged_file
 
 
 def run_augment(arguments: Namespace) -> None:
@@ -40,7 +39,8 @@ def run_augment(arguments: Namespace) -> None:
     order = [statements[index] for index in generator.permutation(len(statements)).tolist()]
     joined = [join_clauses(group, spellings) for group in islice(_deal(order, generator), arguments.joined)]
     unpunctuated = [without_full_stop(pair) for pair in order[len(order) - arguments.unpunctuated :]]
-    _write(arguments.output, joined + unpunctuated)
+    with staged_file(arguments.output) as file:
+        file.writelines(f"{source}\t{target}\n" for source, target in joined + unpunctuated)
     print(f"wrote {len(joined):,} joined and {len(unpunctuated):,} unpunctuated pairs to {arguments.output}")
 
 
@@ -49,13 +49,3 @@ def _deal(pairs: list[SentencePair], generator: np.random.Generator) -> Iterator
     rest = iter(pairs)
     while group := list(islice(rest, int(generator.integers(FEWEST_JOINED, MOST_JOINED + 1)))):
         yield group
-
-
-def _write(path: Path, pairs: list[SentencePair]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.part")
-    try:
-        staging.write_text("".join(f"{source}\t{target}\n" for source, target in pairs), encoding="utf-8", newline="\n")
-        os.replace(staging, path)
-    finally:
-        staging.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from argparse import Namespace
 from collections.abc import Iterator
 from itertools import zip_longest
@@ -12,30 +11,24 @@ from tqdm import tqdm
 
 from model_export.corpus_readers import read_lines
 from model_export.errors import DataError
+from model_export.staged_file import staged_file
 from model_export.word_alignments import parse_links
 from service.symmetrisation import Point, symmetrise_points
 
 
 def run_symmetrise(arguments: Namespace) -> None:
     """Writes the file, whole or not at all, and prints how many links there were and are."""
-    path: Path = arguments.output
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.part")
     forward_links = reverse_links = links = lines = 0
-    try:
-        with staging.open("w", encoding="ascii", newline="\n") as file:
-            for forward, reverse in _read_both(arguments.forward, arguments.reverse):
-                points = symmetrise_points(forward, reverse, arguments.method)
-                file.write(" ".join(f"{source}-{target}" for source, target in sorted(points)) + "\n")
-                forward_links += len(forward)
-                reverse_links += len(reverse)
-                links += len(points)
-                lines += 1
-        os.replace(staging, path)
-    finally:
-        staging.unlink(missing_ok=True)
+    with staged_file(arguments.output, encoding="ascii") as file:
+        for forward, reverse in _read_both(arguments.forward, arguments.reverse):
+            points = symmetrise_points(forward, reverse, arguments.method)
+            file.write(" ".join(f"{source}-{target}" for source, target in sorted(points)) + "\n")
+            forward_links += len(forward)
+            reverse_links += len(reverse)
+            links += len(points)
+            lines += 1
     print(f"{forward_links:,} forward and {reverse_links:,} reverse links make {links:,} ({arguments.method})")
-    print(f"wrote {lines:,} lines to {path}")
+    print(f"wrote {lines:,} lines to {arguments.output}")
 
 
 def _read_both(forward: Path, reverse: Path) -> Iterator[tuple[set[Point], set[Point]]]:

@@ -35,8 +35,8 @@ REST_S = 2.0
 REST_AFTER_LOAD_S = 15.0  # the service returns memory every 10 s
 SAMPLES = 300
 NOTES = (
-    "The built-in English-French model, int8. Cold starts are of processes, with files in the machine's cache. "
-    f"At rest: {REST_S:g} s after readiness, and {REST_AFTER_LOAD_S:g} s after the load.",
+    "Both built-in models, int8; requests are English to French. Cold starts are of processes, with files in the "
+    f"machine's cache. At rest: {REST_S:g} s after readiness, and {REST_AFTER_LOAD_S:g} s after the load.",
 )
 
 

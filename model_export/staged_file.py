@@ -1,0 +1,22 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+
+@contextmanager
+def staged_file(path: Path, encoding: str = "utf-8") -> Iterator[TextIO]:
+    """Opens a text file that becomes `path`, in a directory made for it if need be, once all has been written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.part")
+    try:
+        with staging.open("w", encoding=encoding, newline="\n") as file:
+            yield file
+        os.replace(staging, path)
+    finally:
+        staging.unlink(missing_ok=True)
