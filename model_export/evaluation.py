@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -153,6 +154,10 @@ class LocalDecoder:
         self._backend = backend
         self._ids = ids
         self._description = description
+
+    def reserve(self, sentences: int) -> AbstractContextManager[None]:
+        """There is always room."""
+        return nullcontext()
 
     async def decode(
         self, jobs: Sequence[DecodingJob], listener: Listener | None = None

@@ -121,7 +121,8 @@ class Aligner:
             UnavailableError: the engine takes no work at the moment.
         """
         length = sum(pair.length for pair in pairs)
-        sides = await run_aside(length, lambda: [self._prepare(*pair, options) for pair in enumerate(pairs)])
+        with self._decoder.reserve(len(pairs)):
+            sides = await run_aside(length, lambda: [self._prepare(*pair, options) for pair in enumerate(pairs)])
         jobs = [_job(source.text, target.text, options) for source, target in sides]
         hypotheses = await self._decoder.decode(jobs) if jobs else []
         return await run_aside(

@@ -32,7 +32,7 @@ from service.domain import (
 )
 from service.row_chooser import RowChooser
 from service.threads import run_aside
-from service.translator import Decoder, Source, Translator
+from service.translator import Decoder, Source, Translator, count_texts
 from service.unknown_words import replace_unknowns
 from service.whole_text import Decoded, Wanted
 
@@ -107,7 +107,8 @@ async def stream_translation(
         What is new, whenever something is. The first time, when decoding has begun: every source text.
     """
     length = sum(map(len, texts)) + len(target_prefix or "")
-    sources, jobs = await run_aside(length, lambda: translator.prepare(texts, options, target_prefix))
+    with translator.decoder.reserve(count_texts(texts)):
+        sources, jobs = await run_aside(length, lambda: translator.prepare(texts, options, target_prefix))
     sentences = [
         _GrowingSentence(translator, (text_index, sentence_index), sentence, wanted)
         for text_index, source in enumerate(sources)

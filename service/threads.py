@@ -7,21 +7,31 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar
+from weakref import WeakKeyDictionary
 
 Result = TypeVar("Result")
 
 SHORT_TEXT: Final = 2_000
 """Characters that are dealt with in some hundredths of a second: a thread would cost more than it spares others."""
 
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
 
 async def run_aside(characters: int, work: Callable[[], Result]) -> Result:
     """Runs `work` and gives what it returns or raises; in a thread where it would keep other requests waiting.
+
+    Short works take turns, and between two of them the event loop does what else there is: of requests that arrive
+    together, those for which there is no room have their refusal before the texts of the others are read.
 
     Args:
         characters: how much text it deals with.
         work: may go on for a while after the call has been cancelled.
     """
-    return work() if characters <= SHORT_TEXT else await asyncio.to_thread(work)
+    if characters > SHORT_TEXT:
+        return await asyncio.to_thread(work)
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        await asyncio.sleep(0)
+        return work()
 
 
 def usable_cpus(root: Path = Path("/"), affinity: int | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Protocol
@@ -38,6 +39,15 @@ class Decoder(Protocol):
     async def decode(self, jobs: Sequence[DecodingJob], listener: Listener | None = None) -> list[Hypotheses]:
         """The hypotheses of each job, best first, at least one; a listener may be told of them before."""
         ...
+
+    def reserve(self, sentences: int) -> AbstractContextManager[None]:
+        """Keeps room for sentences while their texts are taken apart, or refuses them before any is."""
+        ...
+
+
+def count_texts(texts: Sequence[str]) -> int:
+    """How many sentences texts have at least."""
+    return sum(1 for text in texts if text.strip())
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +147,8 @@ class Translator:
         """
         wanted = Wanted(alignment, diagnostics)
         length = sum(map(len, texts)) + len(target_prefix or "")
-        sources, jobs = await run_aside(length, lambda: self.prepare(texts, options, target_prefix))
+        with self.decoder.reserve(count_texts(texts)):
+            sources, jobs = await run_aside(length, lambda: self.prepare(texts, options, target_prefix))
         hypotheses = iter(await self.decoder.decode(jobs) if jobs else [])
         return await run_aside(
             length * options.num_hypotheses,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 from service.decoding.backend import Seq2SeqBackend
 from service.decoding.jobs import check_job
@@ -81,6 +82,15 @@ class Engine:
         end = time.monotonic() + timeout_s
         for worker in self._workers:
             worker.join(max(0.0, end - time.monotonic()))
+
+    def reserve(self, sentences: int) -> AbstractContextManager[None]:
+        """Keeps room in the queue for sentences that are being prepared, until the context ends.
+
+        Raises:
+            OverloadedError: on entering, if there is no room.
+        """
+        too_many = sentences > self._limits.max_queue  # which `decode` says
+        return nullcontext() if too_many else self._queue.reserve(sentences)
 
     async def decode(self, jobs: Sequence[DecodingJob], listener: Listener | None = None) -> list[Hypotheses]:
         """Decodes every job; cancelling the call frees its rows at the next step.

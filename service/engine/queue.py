@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from service.engine.counts import EngineCounts
@@ -34,6 +35,8 @@ MAX_TOKENS_AT_ONCE: Final = 1024
 
 ROOM_TO_START: Final = 1 / 16
 """Share of the rows that must be free in a nearly full batch before sentences start, so that they start together."""
+
+FULL: Final = "Too many sentences are waiting."
 
 
 class JobQueue:
@@ -55,11 +58,29 @@ class JobQueue:
         self._decoding = [False] * workers  # whether the worker has a batch
         self._overtakes = 0  # of the sentence that is next in turn and does not fit
         self._withdrawn: list[deque[Submission]] = [deque() for _ in range(workers)]
+        self._reserved = 0  # for sentences that are about to be put
         self._closed = False
         self._changed = threading.Condition()  # its lock is reentrant
 
     def __len__(self) -> int:
         return self._counts.waiting.here
+
+    @contextmanager
+    def reserve(self, sentences: int) -> Iterator[None]:
+        """Keeps room for so many sentences as long as the context lasts; they are put right after it.
+
+        To be called from the event loop's thread only.
+
+        Raises:
+            OverloadedError: there is no room now.
+        """
+        if self._counts.waiting.everywhere + self._reserved + sentences > self._limits.max_queue:
+            raise OverloadedError(FULL)
+        self._reserved += sentences
+        try:
+            yield
+        finally:
+            self._reserved -= sentences
 
     def put(self, submission: Submission) -> None:
         """Queues every job of `submission`, or none.
@@ -75,7 +96,7 @@ class JobQueue:
             self._counts.waiting.add(len(tickets))  # before the look at the sum: another process may be here as well
             if self._counts.waiting.everywhere > self._limits.max_queue:
                 self._counts.waiting.add(-len(tickets))
-                raise OverloadedError("Too many sentences are waiting.")
+                raise OverloadedError(FULL)
             self._turns.append(tickets)
             self._rows_waiting += _rows(tickets)
             if self._another_may_decode:  # otherwise it would be woken for nothing, with every request

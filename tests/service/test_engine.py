@@ -91,6 +91,42 @@ def test_a_full_queue_refuses_at_once() -> None:
     run(test)
 
 
+def test_room_is_kept_for_sentences_that_are_being_prepared() -> None:
+    async def test() -> None:
+        async with running(ScriptedBackend(copying), EngineLimits(max_queue=3)) as engine:
+            with engine.reserve(2):
+                with pytest.raises(OverloadedError), engine.reserve(2):
+                    pass
+                with engine.reserve(1), pytest.raises(OverloadedError), engine.reserve(1):
+                    pass
+            with engine.reserve(3):
+                pass
+            with engine.reserve(4):  # for which there never is room: `decode` says so
+                pass
+
+    run(test)
+
+
+def test_waiting_sentences_take_room() -> None:
+    async def test() -> None:
+        backend = GatedBackend()
+        async with running(backend, EngineLimits(max_queue=2)) as engine:
+            first = asyncio.create_task(engine.decode([make_job("a")]))
+            await backend.is_reached()
+            second = asyncio.create_task(engine.decode([make_job("b")]))
+            await asyncio.sleep(0)
+            with pytest.raises(OverloadedError), engine.reserve(2):
+                pass
+            with engine.reserve(1):
+                pass
+            backend.allow()
+            await asyncio.gather(first, second)
+            with engine.reserve(2):
+                pass
+
+    run(test)
+
+
 def test_more_jobs_than_the_queue_can_ever_hold_are_too_much_text() -> None:
     async def test() -> None:
         async with running(ScriptedBackend(copying), EngineLimits(max_queue=2)) as engine:

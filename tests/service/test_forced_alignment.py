@@ -15,10 +15,18 @@ from service.errors import TextTooLongError
 from service.forced_alignment import Aligner, AligningOptions, GivenPair
 from service.threads import SHORT_TEXT
 from service.translator import TranslatorLimits
-from tests.service.translation_fakes import EOS, ONE_MECHANISM, TWO_MECHANISMS, UNK, WordTokenizer, hypothesis
+from tests.service.translation_fakes import (
+    EOS,
+    ONE_MECHANISM,
+    TWO_MECHANISMS,
+    UNK,
+    RoomyDecoder,
+    WordTokenizer,
+    hypothesis,
+)
 
 
-class ForcedDecoder:
+class ForcedDecoder(RoomyDecoder):
     """Gives every job back what it forces; target token t attends to source token t, the rest to the end."""
 
     def __init__(self) -> None:

@@ -28,6 +28,7 @@ from tests.service.translation_fakes import (
     UNK,
     WITH_ALIGNER,
     EchoDecoder,
+    RoomyDecoder,
     hypothesis,
     make_translator,
 )
@@ -122,7 +123,7 @@ def test_a_space_waits_for_what_follows_it() -> None:
 
 
 def test_texts_without_sentences_need_no_model() -> None:
-    [[*sources, done]] = asyncio.run(collect(make_translator(None), ["", " "]))
+    [[*sources, done]] = asyncio.run(collect(make_translator(RoomyDecoder()), ["", " "]))
     assert [type(source) for source in sources] == [SourceRead] * 2
     assert isinstance(done, AllDone)
     assert [each.hypotheses[0].target.text for each in done.translated] == ["", " "]
@@ -149,7 +150,7 @@ def test_closing_a_stream_frees_its_rows_at_the_next_step() -> None:
 
 
 def test_an_error_comes_out_of_the_stream_after_what_was_told_before() -> None:
-    class BreakingDecoder:
+    class BreakingDecoder(RoomyDecoder):
         async def decode(
             self, jobs: Sequence[DecodingJob], listener: Listener | None = None
         ) -> list[tuple[Hypothesis, ...]]:

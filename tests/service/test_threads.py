@@ -80,6 +80,21 @@ def test_only_long_work_leaves_the_event_loop() -> None:
     assert asyncio.run(run_aside(SHORT_TEXT + 1, threading.get_ident)) != main
 
 
+def test_between_two_short_works_the_event_loop_does_what_else_there_is() -> None:
+    done: list[str] = []
+
+    async def refuse() -> None:
+        await asyncio.sleep(0)
+        done.append("refused")
+
+    async def test() -> None:
+        await asyncio.gather(*(run_aside(1, lambda: done.append("worked")) for _ in range(3)), refuse())
+
+    for _ in range(2):  # in event loops of their own
+        asyncio.run(test())
+    assert done == ["worked", "refused", "worked", "worked"] * 2
+
+
 def test_errors_of_long_work_reach_the_caller() -> None:
     def fail() -> None:
         raise ValueError("no")

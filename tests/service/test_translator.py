@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tests.service.translation_fakes import (
     EOS,
     GREEDY,
     EchoDecoder,
+    RoomyDecoder,
     ScriptedDecoder,
     WordTokenizer,
     hypothesis,
@@ -173,8 +175,45 @@ def test_long_texts_keep_no_other_request_waiting() -> None:
     assert threading.get_ident() not in seen
 
 
+def test_requests_without_room_are_refused_before_any_text_is_taken_apart() -> None:
+    taken_apart: list[str] = []
+
+    class NotingTokenizer(WordTokenizer):
+        def encode(self, text: str) -> tuple[Token, ...]:
+            taken_apart.append(text)
+            return super().encode(text)
+
+    class SmallDecoder(EchoDecoder):
+        free = 2
+
+        @contextmanager
+        def reserve(self, sentences: int) -> Iterator[None]:
+            if sentences > self.free:
+                raise OverloadedError("full")
+            self.free -= sentences
+            try:
+                yield
+            finally:
+                self.free += sentences
+
+    async def ask(*texts: str) -> str:
+        try:
+            await translator.translate(texts, GREEDY)
+        except OverloadedError:
+            return f"refused after {len(taken_apart)}"
+        return "answered"
+
+    async def ask_together() -> list[str]:
+        return await asyncio.gather(ask("a", " "), ask("b", "c"), ask("d"), ask("e"))
+
+    translator = make_translator(SmallDecoder(), NotingTokenizer())
+    assert asyncio.run(ask_together()) == ["answered", "refused after 0", "answered", "refused after 0"]
+    assert taken_apart == ["a", "d"]
+    assert asyncio.run(ask("f", "g")) == "answered"
+
+
 def test_decoder_failure_reaches_the_caller() -> None:
-    class FullDecoder:
+    class FullDecoder(RoomyDecoder):
         async def decode(self, jobs: Sequence[DecodingJob]) -> list[tuple[Hypothesis, ...]]:
             raise OverloadedError("full")
 

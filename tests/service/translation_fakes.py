@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -63,7 +64,14 @@ class WordTokenizer:
         return DecodedText(text, tuple(tokens))
 
 
-class EchoDecoder:
+class RoomyDecoder:
+    """Has room for any number of sentences."""
+
+    def reserve(self, sentences: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class EchoDecoder(RoomyDecoder):
     """Repeats the source word by word (as many hypotheses as asked for, each one token shorter), attending to it."""
 
     def __init__(self) -> None:
@@ -102,7 +110,7 @@ def hypothesis(
     return Hypothesis(tuple(ids), token_log_probs, log_prob, score, np.asarray(attention, np.float32), finished)
 
 
-class ScriptedDecoder:
+class ScriptedDecoder(RoomyDecoder):
     """Answers the jobs with prepared hypotheses, in order."""
 
     def __init__(self, *answers: tuple[Hypothesis, ...]) -> None:
