@@ -155,9 +155,9 @@ class TrainConfig(StrictModel):
         subword_candidates: how many of a word's best segmentations are drawn from, anew in every epoch; 1 always takes
             the best; see `model_export.subword_sampling`.
         subword_alpha: 0 draws all of these alike, 1 by their probability.
-        concatenated_share: share of the training pairs that are joined to longer ones, two to four each, other ones in
-            every epoch; see `model_export.concatenation`.
+        concatenated_share: share of the training pairs joined to longer ones; see `model_export.concatenation`.
         clip_norm: gradients are scaled down to this global norm.
+        product_dtype: of the operands of matrix products in training; see `model_export.bfloat16_products`.
         alignment_weight: of the loss that draws the first mechanism's attention to given word alignments (`train
             --alignments`), beside a weight of 1 for the words' own loss; 0 leaves attention to itself.
         alignment_final_weight_factor: where that weight ends, as a fraction of it, on a straight line over all epochs.
@@ -183,6 +183,7 @@ class TrainConfig(StrictModel):
     subword_alpha: float = Field(default=0.2, ge=0, le=1)
     concatenated_share: float = Field(default=0.0, ge=0, le=1)
     clip_norm: float = Field(default=1.0, gt=0)
+    product_dtype: Literal["float32", "bfloat16"] = "float32"
     alignment_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     alignment_final_weight_factor: float = Field(default=1.0, ge=0, le=1)
     alignment_row_offset: Literal[0, 1] = 0

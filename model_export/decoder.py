@@ -172,17 +172,9 @@ class Decoder(keras.layers.Layer):
         """
 
         def advance(carry: DecoderState, inputs: Any) -> tuple[DecoderState, DecoderState]:
-            next_state = self._advance(inputs, carry, memories[count:], training)
+            next_state = self.step(inputs, carry, memories, training)
             return next_state, next_state  # Keras on TensorFlow stacks only what is shaped like the carry
 
-        count = len(self._aligners)
-        first = state._replace(alignments=state.alignments[count:])
         variables = [variable for mechanism in self.mechanisms for variable in mechanism.non_trainable_variables]
-        _, states = scan_with_state(advance, first, ops.swapaxes(embedded, 0, 1), variables)
-        # What the loop does not need is done for all steps at once, after it.
-        aligned = [
-            ops.vectorized_map(lambda after, memory=memory: self._align(after, memory), states)
-            for memory in memories[:count]
-        ]
-        states = states._replace(alignments=(*aligned, *states.alignments))
+        _, states = scan_with_state(advance, state, ops.swapaxes(embedded, 0, 1), variables)
         return keras.tree.map_structure(lambda array: ops.swapaxes(array, 0, 1), states)

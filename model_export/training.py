@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ from tensorboard.summary import Writer
 from tqdm import tqdm
 
 from model_export.batching import Batch
+from model_export.bfloat16_products import bfloat16_products
 from model_export.checkpoint import load_variables, save_variables
 from model_export.config import TrainConfig
 from model_export.errors import CheckpointError, TrainingError
@@ -138,7 +139,8 @@ class Trainer:
             unit="batch",
         )
         for batch in bar:
-            losses = self._run_batch(batch, training=True)
+            with bfloat16_products() if self.config.product_dtype == "bfloat16" else nullcontext():
+                losses = self._run_batch(batch, training=True)
             means.add(losses)
             progress.step += 1
             progress.step_in_epoch += 1

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from model_export.attention_config import CustomAttentionConfig, MechanismConfig
 from model_export.batching import BucketedBatches, PairSource
+from model_export.bfloat16_products import check_product_dtype
 from model_export.checkpoint import load_variables
 from model_export.concatenation import ConcatenatedPairs
 from model_export.config import ExperimentConfig, ModelConfig, TrainConfig, read_config
@@ -17,6 +18,7 @@ from model_export.corpus_readers import Corpus, CorpusFormat, read_pairs
 from model_export.data import EncodedPairs, encode_pairs
 from model_export.decoder import Decoder
 from model_export.errors import ConfigError
+from model_export.heap import keep_freed_memory
 from model_export.run_directory import CONFIG_FILE, DATA_FILE, DataFacts, RunDirectory
 from model_export.seq2seq import Seq2Seq
 from model_export.subword_sampling import SampledPairs, Sampling
@@ -42,6 +44,7 @@ def run_training(arguments: Namespace) -> None:
         _check_language(option, getattr(arguments, option))
     start_from = _choose_start(arguments)
     config = _choose_config(run, start_from, arguments)
+    check_product_dtype(config.training)
     _check_attention(config.model, arguments.config)
     tokenizer = _read_tokenizer(start_from.tokenizer_path if start_from else arguments.tokenizer)
     if arguments.resume:
@@ -248,6 +251,7 @@ def _create_run(
 
 def _train(run: RunDirectory, corpora: dict[str, Corpus], alignments: dict[str, WordAlignments], resume: bool) -> None:
     """Trains from the start, or from the last checkpoint if there is one already."""
+    keep_freed_memory()
     config, tokenizer = run.read_config(), run.read_tokenizer()
     links = {name: each.links for name, each in alignments.items()}
     encoded = {name: _encode(corpus, tokenizer, config, links.get(name)) for name, corpus in corpora.items()}
@@ -255,14 +259,12 @@ def _train(run: RunDirectory, corpora: dict[str, Corpus], alignments: dict[str, 
     trainer = _make_trainer(run, config, {"train": train, "dev": encoded["dev"]})
     if resume and run.has_checkpoint:
         trainer.resume()
-        progress = trainer.progress
-        state = "had ended" if trainer.finished else f"goes on in epoch {progress.epoch + 1}"
-        print(f"training {state} after {progress.step} steps")
+        state = "had ended" if trainer.finished else f"goes on in epoch {trainer.progress.epoch + 1}"
+        print(f"training {state} after {trainer.progress.step} steps")
     elif run.initial_weights_path:
         load_variables(run.initial_weights_path, trainer.model.persistent_variables)
         print(f"dev loss {trainer.evaluate()['nll']:.4f} nats per token before training")
-    progress = trainer.run()
-    print(f"best dev loss {progress.best_dev_loss:.4f} nats per token; weights in {run.path}")
+    print(f"best dev loss {trainer.run().best_dev_loss:.4f} nats per token; weights in {run.path}")
 
 
 def _encode(
@@ -293,6 +295,6 @@ def _make_trainer(run: RunDirectory, config: ExperimentConfig, encoded: dict[str
     }
     model = Seq2Seq(config.model)
     train = batches["train"]
-    shapes = f"{len(train)} batches an epoch in {len(train.shapes)} shapes, {train.padding_share:.0%} padding"
-    print(f"{model.count_params():,} parameters; {shapes}")
+    shapes = f"{len(train.shapes)} shapes, {train.padding_share:.0%} padding"
+    print(f"{model.count_params():,} parameters; {len(train)} batches an epoch in {shapes}")
     return Trainer(model, training, train, batches["dev"], run.path)
