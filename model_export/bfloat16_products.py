@@ -31,7 +31,7 @@ def check_product_dtype(config: TrainConfig) -> None:
 
 @contextmanager
 def bfloat16_products() -> Iterator[None]:
-    """Makes `keras.ops.matmul` round the operands of products with a matrix, wherever JAX traces it meanwhile.
+    """Makes `keras.ops.matmul` round the operands of float32 products with a matrix, wherever JAX traces it meanwhile.
 
     Gradients are products of rounded operands too. Products of stacks of matrices, such as that of attention weights
     and memory, stay in float32: they are small. Nothing of Keras's public interface stands between a layer's `call` and
@@ -42,7 +42,9 @@ def bfloat16_products() -> Iterator[None]:
     matmul, product = keras_numpy.matmul, _make_product()
 
     def round_or_not(left: Any, right: Any) -> Any:
-        return product(left, keras.ops.convert_to_tensor(right)) if len(right.shape) == 2 else matmul(left, right)
+        left, right = keras.ops.convert_to_tensor(left), keras.ops.convert_to_tensor(right)
+        rounded = right.ndim == 2 and left.dtype == right.dtype == "float32"
+        return product(left, right) if rounded else matmul(left, right)
 
     keras_numpy.matmul = round_or_not
     try:

@@ -157,12 +157,11 @@ class TrainConfig(StrictModel):
         subword_alpha: 0 draws all of these alike, 1 by their probability.
         concatenated_share: share of the training pairs joined to longer ones; see `model_export.concatenation`.
         clip_norm: gradients are scaled down to this global norm.
-        product_dtype: of the operands of matrix products in training; see `model_export.bfloat16_products`.
+        product_dtype: of the operands of products with weights in training; see `model_export.bfloat16_products`.
         alignment_weight: of the loss that draws the first mechanism's attention to given word alignments (`train
             --alignments`), beside a weight of 1 for the words' own loss; 0 leaves attention to itself.
         alignment_final_weight_factor: where that weight ends, as a fraction of it, on a straight line over all epochs.
-        alignment_row_offset: whose attention counts as that of a token: 0 the step that predicts it, 1 the next
-            step, which reads it.
+        alignment_row_offset: whose attention is a token's: 0 that of the step that predicts it, 1 of the next step.
         aligner_weight: of the same loss for the model's aligner, if it has one.
         patience: epochs without a better dev loss before training stops.
         checkpoint_every_steps: steps between checkpoints inside an epoch, and between points of the training curve.

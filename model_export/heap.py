@@ -7,8 +7,8 @@ from typing import Final
 
 from service.heap import share_one_arena
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's malloc.h
-_LARGEST: Final = 2**31 - 1
+_M_TRIM_THRESHOLD: Final = -1  # of glibc's malloc.h
+_M_MMAP_MAX: Final = -4
 
 
 def keep_freed_memory() -> None:
@@ -21,4 +21,4 @@ def keep_freed_memory() -> None:
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
         libc.mallopt(_M_MMAP_MAX, 0)
-        libc.mallopt(_M_TRIM_THRESHOLD, _LARGEST)
+        libc.mallopt(_M_TRIM_THRESHOLD, -1)  # never

@@ -40,8 +40,7 @@ def run_training(arguments: Namespace) -> None:
     run = RunDirectory(arguments.output)
     if not arguments.resume:
         run.refuse_existing()
-    for option in ("source_language", "target_language"):
-        _check_language(option, getattr(arguments, option))
+    _check_languages(arguments)
     start_from = _choose_start(arguments)
     config = _choose_config(run, start_from, arguments)
     check_product_dtype(config.training)
@@ -111,13 +110,13 @@ def _read_alignments(arguments: Namespace, corpora: dict[str, Corpus]) -> dict[s
     return {name: read_alignments(paths, corpora[name], arguments.swap) for name, paths in files.items() if paths}
 
 
-def _check_language(option: str, code: str) -> None:
+def _check_languages(arguments: Namespace) -> None:
     """Refuses now what the bundle's manifest would refuse when all the training is done."""
-    try:
-        TypeAdapter(LanguageCode).validate_python(code)
-    except ValidationError as error:
-        name = option.replace("_", "-")
-        raise ConfigError(f"--{name}: {code!r} is no language code such as en, fr or pt-BR") from error
+    for side, code in (("source", arguments.source_language), ("target", arguments.target_language)):
+        try:
+            TypeAdapter(LanguageCode).validate_python(code)
+        except ValidationError as error:
+            raise ConfigError(f"--{side}-language: {code!r} is no language code such as en, fr or pt-BR") from error
 
 
 def _choose_config(run: RunDirectory, start_from: RunDirectory | None, arguments: Namespace) -> ExperimentConfig:

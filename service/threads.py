@@ -1,4 +1,4 @@
-"""How many threads this process can really run, and what is too long for the event loop's own thread."""
+"""How many threads this process can really run, what is too long for the event loop's own, and turns for the rest."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar
-from weakref import WeakKeyDictionary
 
 Result = TypeVar("Result")
 
 SHORT_TEXT: Final = 2_000
 """Characters that are dealt with in some hundredths of a second: a thread would cost more than it spares others."""
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_turns: dict[asyncio.AbstractEventLoop, asyncio.Lock] = {}
 
 
 async def run_aside(characters: int, work: Callable[[], Result]) -> Result:
@@ -24,14 +23,25 @@ async def run_aside(characters: int, work: Callable[[], Result]) -> Result:
     together, those for which there is no room have their refusal before the texts of the others are read.
 
     Args:
-        characters: how much text it deals with.
+        characters: how much text it deals with; with none it is done at once.
         work: may go on for a while after the call has been cancelled.
     """
     if characters > SHORT_TEXT:
         return await asyncio.to_thread(work)
-    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+    if not characters:
+        return work()
+    async with _turn(asyncio.get_running_loop()):
         await asyncio.sleep(0)
         return work()
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> asyncio.Lock:
+    """What short works of an event loop wait for."""
+    if loop not in _turns:
+        for ended in [each for each in _turns if each.is_closed()]:
+            del _turns[ended]
+        _turns[loop] = asyncio.Lock()
+    return _turns[loop]
 
 
 def usable_cpus(root: Path = Path("/"), affinity: int | None = None) -> int:

@@ -41,7 +41,7 @@ class Decoder(Protocol):
         ...
 
     def reserve(self, sentences: int) -> AbstractContextManager[None]:
-        """Keeps room for sentences while their texts are taken apart, or refuses them before any is."""
+        """Keeps room for sentences while their texts are taken apart, or raises UnavailableError before any is."""
         ...
 
 

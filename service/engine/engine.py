@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 from service.decoding.backend import Seq2SeqBackend
 from service.decoding.jobs import check_job
@@ -14,7 +14,7 @@ from service.decoding.progress import Listener
 from service.domain import DecodingJob, SpecialIds
 from service.engine.counts import EngineCounts
 from service.engine.limits import EngineLimits
-from service.engine.queue import JobQueue
+from service.engine.queue import CLOSED, JobQueue
 from service.engine.submission import Submission
 from service.engine.worker import WorkDone, Worker
 from service.errors import OverloadedError, ShuttingDownError, TextTooLongError
@@ -73,7 +73,7 @@ class Engine:
         self._queue.close()
         await asyncio.to_thread(self._join, timeout_s)
         for submission in tuple(self._open):  # without effect on those that have their answer
-            submission.fail(ShuttingDownError("The service is shutting down."))
+            submission.fail(ShuttingDownError(CLOSED))
             self._queue.withdraw(submission)
         await asyncio.to_thread(self._join, FINAL_JOIN_S)
 
@@ -87,10 +87,11 @@ class Engine:
         """Keeps room in the queue for sentences that are being prepared, until the context ends.
 
         Raises:
-            OverloadedError: on entering, if there is no room.
+            TextTooLongError: more than the queue can hold.
+            OverloadedError, ShuttingDownError: on entering, if there is no room or the engine is draining.
         """
-        too_many = sentences > self._limits.max_queue  # which `decode` says
-        return nullcontext() if too_many else self._queue.reserve(sentences)
+        self._check_number(sentences)
+        return self._queue.reserve(sentences)
 
     async def decode(self, jobs: Sequence[DecodingJob], listener: Listener | None = None) -> list[Hypotheses]:
         """Decodes every job; cancelling the call frees its rows at the next step.
@@ -114,9 +115,7 @@ class Engine:
         """
         if not jobs:
             return []
-        if len(jobs) > self._limits.max_queue:
-            problem = f"The request has {len(jobs)} sentences; at most {self._limits.max_queue} are taken at once."
-            raise TextTooLongError(problem, "text")
+        self._check_number(len(jobs))
         for job in jobs:
             check_job(job, self._vocabulary_size, self._special_ids)
         loop = asyncio.get_running_loop()
@@ -133,6 +132,11 @@ class Engine:
             if not submission.is_complete:
                 submission.closed = True
                 self._queue.withdraw(submission)
+
+    def _check_number(self, sentences: int) -> None:
+        limit = self._limits.max_queue
+        if sentences > limit:
+            raise TextTooLongError(f"The request has {sentences} sentences or more; at most {limit} are taken.", "text")
 
     def _set_timers(self, submission: Submission, loop: asyncio.AbstractEventLoop) -> list[asyncio.TimerHandle]:
         deadlines = (

@@ -37,6 +37,7 @@ ROOM_TO_START: Final = 1 / 16
 """Share of the rows that must be free in a nearly full batch before sentences start, so that they start together."""
 
 FULL: Final = "Too many sentences are waiting."
+CLOSED: Final = "The service is shutting down."
 
 
 class JobQueue:
@@ -67,14 +68,18 @@ class JobQueue:
 
     @contextmanager
     def reserve(self, sentences: int) -> Iterator[None]:
-        """Keeps room for so many sentences as long as the context lasts; they are put right after it.
+        """Keeps room for so many sentences as long as the context lasts; they are put soon after it.
 
-        To be called from the event loop's thread only.
+        Other processes do not know of it, and there may be more sentences in the end, so `put` looks again. To be
+        called from the event loop's thread only.
 
         Raises:
+            ShuttingDownError: the queue is closed.
             OverloadedError: there is no room now.
         """
-        if self._counts.waiting.everywhere + self._reserved + sentences > self._limits.max_queue:
+        if self._closed:
+            raise ShuttingDownError(CLOSED)
+        if sentences and self._counts.waiting.everywhere + self._reserved + sentences > self._limits.max_queue:
             raise OverloadedError(FULL)
         self._reserved += sentences
         try:
@@ -92,9 +97,9 @@ class JobQueue:
         tickets = deque(Ticket(submission, index) for index in range(len(submission.jobs)))
         with self._changed:
             if self._closed:
-                raise ShuttingDownError("The service is shutting down.")
+                raise ShuttingDownError(CLOSED)
             self._counts.waiting.add(len(tickets))  # before the look at the sum: another process may be here as well
-            if self._counts.waiting.everywhere > self._limits.max_queue:
+            if self._counts.waiting.everywhere + self._reserved > self._limits.max_queue:
                 self._counts.waiting.add(-len(tickets))
                 raise OverloadedError(FULL)
             self._turns.append(tickets)

@@ -30,7 +30,9 @@ def run():
 with bfloat16_products():
     rounded = run()
     stacks = product(given["left"], given["stack"])
-numpy.savez(sys.argv[2], *rounded, *run(), stacks)
+    integers = product([[257, 1]], numpy.eye(2, dtype="int32"))
+    variable = product(keras.Variable(given["right"].T), given["right"])
+numpy.savez(sys.argv[2], *rounded, *run(), stacks, integers, variable)
 """
 
 
@@ -49,11 +51,11 @@ def test_operands_of_products_and_gradients_are_rounded_and_nothing_else(tmp_pat
     np.savez(tmp_path / "given.npz", **given)
     subprocess.run(
         [sys.executable, "-c", PROBE, tmp_path / "given.npz", tmp_path / "found.npz"],
-        env=os.environ | {"KERAS_BACKEND": "jax"},
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
         check=True,
     )
     with np.load(tmp_path / "found.npz") as file:
-        found = [file[f"arr_{index}"] for index in range(7)]
+        found = [file[f"arr_{index}"] for index in range(9)]
     left, right, weights = (given[name] for name in ("left", "right", "weights"))
     for arrays, rounding in ((found[:3], to_bfloat16), (found[3:6], lambda numbers: numbers)):
         factors = [rounding(each).astype(np.float64) for each in (left, right, weights)]
@@ -66,6 +68,8 @@ def test_operands_of_products_and_gradients_are_rounded_and_nothing_else(tmp_pat
             np.testing.assert_allclose(array, product, rtol=0, atol=2e-6)
     assert np.abs(found[0] - found[3]).max() > 1e-3
     np.testing.assert_allclose(found[6], left @ given["stack"], rtol=0, atol=2e-6)
+    assert found[7].tolist() == [[257, 1]]
+    np.testing.assert_allclose(found[8], to_bfloat16(right.T) @ to_bfloat16(right), rtol=0, atol=2e-6)
 
 
 def test_other_backends_than_jax_are_refused() -> None:
@@ -89,4 +93,4 @@ def test_training_with_rounded_products_goes_nearly_as_without(tmp_path: Path, m
         losses[dtype] = np.array([[entry["train_nll"], entry["dev_nll"]] for entry in progress["history"]])
     assert losses["float32"][-1, 1] < losses["float32"][0, 1] - 0.05  # it learns
     difference = np.abs(losses["bfloat16"] - losses["float32"]).max()
-    assert 0 < difference < 0.01
+    assert 0 < difference < 0.05

@@ -101,7 +101,7 @@ def test_room_is_kept_for_sentences_that_are_being_prepared() -> None:
                     pass
             with engine.reserve(3):
                 pass
-            with engine.reserve(4):  # for which there never is room: `decode` says so
+            with pytest.raises(TextTooLongError), engine.reserve(4):
                 pass
 
     run(test)
@@ -117,8 +117,8 @@ def test_waiting_sentences_take_room() -> None:
             await asyncio.sleep(0)
             with pytest.raises(OverloadedError), engine.reserve(2):
                 pass
-            with engine.reserve(1):
-                pass
+            with engine.reserve(1), engine.reserve(0), pytest.raises(OverloadedError):
+                await engine.decode([make_job("c")])
             backend.allow()
             await asyncio.gather(first, second)
             with engine.reserve(2):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from service.domain import AlignmentRule, DecodingJob, Hypothesis, Sentence, TranslatedText
-from service.errors import TextTooLongError
+from service.errors import OverloadedError, TextTooLongError
 from service.forced_alignment import Aligner, AligningOptions, GivenPair
 from service.threads import SHORT_TEXT
 from service.translator import TranslatorLimits
@@ -20,7 +20,9 @@ from tests.service.translation_fakes import (
     ONE_MECHANISM,
     TWO_MECHANISMS,
     UNK,
+    FullDecoder,
     RoomyDecoder,
+    UnusedTokenizer,
     WordTokenizer,
     hypothesis,
 )
@@ -45,6 +47,12 @@ class ForcedDecoder(RoomyDecoder):
 def align(pairs: Sequence[GivenPair], decoder: Any = None, **options: Any) -> list[TranslatedText]:
     aligner = Aligner(WordTokenizer(), decoder or ForcedDecoder(), TranslatorLimits(8, 12), ONE_MECHANISM)  # type: ignore[arg-type]
     return asyncio.run(aligner.align(pairs, AligningOptions(**options)))
+
+
+def test_pairs_without_room_are_refused_before_any_is_taken_apart() -> None:
+    aligner = Aligner(UnusedTokenizer(), FullDecoder(), TranslatorLimits(8, 12), ONE_MECHANISM)  # type: ignore[arg-type]
+    with pytest.raises(OverloadedError, match="no room for 2"):
+        asyncio.run(aligner.align([GivenPair("a", "b"), GivenPair("c", "d")]))
 
 
 def align_one(source: Any, target: Any, **options: Any) -> TranslatedText:

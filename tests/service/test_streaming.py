@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from service.decoding.progress import Listener, Progress
 from service.domain import DecodingJob, DecodingOptions, Hypothesis, SettledTokens
 from service.engine.engine import Engine
-from service.errors import DecodingError
+from service.errors import DecodingError, OverloadedError
 from service.streaming import AllDone, SentenceDone, SourceRead, StreamEvent, TokenProduced, stream_translation
 from service.translator import Translator
 from tests.service.engine_fakes import GatedBackend
@@ -28,7 +28,9 @@ from tests.service.translation_fakes import (
     UNK,
     WITH_ALIGNER,
     EchoDecoder,
+    FullDecoder,
     RoomyDecoder,
+    UnusedTokenizer,
     hypothesis,
     make_translator,
 )
@@ -120,6 +122,11 @@ def test_a_space_waits_for_what_follows_it() -> None:
     events = asyncio.run(collect(translator, ["tea"]))
     added = [[event.added for event in some if isinstance(event, TokenProduced)] for some in events]
     assert added == [[], ["e"], [" ", "e"], ["", ""], []]
+
+
+def test_a_stream_without_room_is_refused_before_any_text_is_taken_apart() -> None:
+    with pytest.raises(OverloadedError, match="no room for 2"):
+        asyncio.run(collect(make_translator(FullDecoder(), UnusedTokenizer()), ["a", " ", "b"]))
 
 
 def test_texts_without_sentences_need_no_model() -> None:

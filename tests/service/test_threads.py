@@ -90,9 +90,15 @@ def test_between_two_short_works_the_event_loop_does_what_else_there_is() -> Non
     async def test() -> None:
         await asyncio.gather(*(run_aside(1, lambda: done.append("worked")) for _ in range(3)), refuse())
 
+    async def at_once() -> None:
+        await asyncio.gather(*(run_aside(0, lambda: done.append("at once")) for _ in range(2)), refuse())
+
     for _ in range(2):  # in event loops of their own
         asyncio.run(test())
     assert done == ["worked", "refused", "worked", "worked"] * 2
+    done.clear()
+    asyncio.run(at_once())
+    assert done == ["at once", "at once", "refused"]
 
 
 def test_errors_of_long_work_reach_the_caller() -> None:

@@ -9,11 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from service.alignment import AlignmentDetail
 from service.bundle.tokenizer import DecodedText
 from service.bundle.words import find_words
 from service.domain import DecodingJob, DecodingOptions, Hypothesis, Mechanism, Token, TranslatedText
+from service.errors import OverloadedError
 from service.translator import Translator, TranslatorLimits
 
 EOS, UNK = 2, 3
@@ -69,6 +71,20 @@ class RoomyDecoder:
 
     def reserve(self, sentences: int) -> AbstractContextManager[None]:
         return nullcontext()
+
+
+class FullDecoder:
+    """Has no room for any."""
+
+    def reserve(self, sentences: int) -> AbstractContextManager[None]:
+        raise OverloadedError(f"no room for {sentences}")
+
+
+class UnusedTokenizer:
+    """Fails a test in which any text is taken apart."""
+
+    def __getattr__(self, name: str) -> Any:
+        pytest.fail(f"the tokenizer's {name} was asked for")
 
 
 class EchoDecoder(RoomyDecoder):
