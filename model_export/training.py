@@ -123,7 +123,8 @@ class Trainer:
         self._save_checkpoint()  # so that a run can be resumed whenever it is interrupted
         with closing(Writer(str(self.directory / LOG_DIRECTORY))) as writer:
             while not self.finished:
-                train_loss = self._train_epoch(writer)
+                with bfloat16_products() if self.config.product_dtype == "bfloat16" else nullcontext():
+                    train_loss = self._train_epoch(writer)
                 self._end_epoch(train_loss, writer)
         return self.progress
 
@@ -139,8 +140,7 @@ class Trainer:
             unit="batch",
         )
         for batch in bar:
-            with bfloat16_products() if self.config.product_dtype == "bfloat16" else nullcontext():
-                losses = self._run_batch(batch, training=True)
+            losses = self._run_batch(batch, training=True)
             means.add(losses)
             progress.step += 1
             progress.step_in_epoch += 1

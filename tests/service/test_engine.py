@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
+from service.decoding.lane import Hypotheses
 from service.decoding.search import decode
+from service.engine.engine import Engine
 from service.engine.limits import EngineLimits
 from service.errors import OverloadedError, TextTooLongError
 from tests.service.engine_fakes import GatedBackend, best, run, running
@@ -73,20 +77,27 @@ def test_batches_keep_to_the_budgets(limits: EngineLimits, most_rows: int) -> No
     run(test)
 
 
+@asynccontextmanager
+async def one_place_left() -> AsyncIterator[tuple[Engine, GatedBackend, asyncio.Task[list[Hypotheses]]]]:
+    """An engine in whose queue of two a sentence waits, `b`, behind one that is held."""
+    backend = GatedBackend()
+    async with running(backend, EngineLimits(max_queue=2)) as engine:
+        first = asyncio.create_task(engine.decode([make_job("a")]))
+        await backend.is_reached()
+        second = asyncio.create_task(engine.decode([make_job("b")]))
+        await asyncio.sleep(0)
+        yield engine, backend, second
+        await first
+
+
 def test_a_full_queue_refuses_at_once() -> None:
     async def test() -> None:
-        backend = GatedBackend()
-        async with running(backend, EngineLimits(max_queue=2)) as engine:
-            first = asyncio.create_task(engine.decode([make_job("a")]))
-            await backend.is_reached()
-            second = asyncio.create_task(engine.decode([make_job("b")]))
-            await asyncio.sleep(0)
+        async with one_place_left() as (engine, backend, second):
             with pytest.raises(OverloadedError) as refusal:
                 await engine.decode([make_job("c")] * 2)
             assert refusal.value.retry_after_s > 0
             backend.allow()
             assert best((await second)[0]) == "b."
-            await first
 
     run(test)
 
@@ -109,18 +120,13 @@ def test_room_is_kept_for_sentences_that_are_being_prepared() -> None:
 
 def test_waiting_sentences_take_room() -> None:
     async def test() -> None:
-        backend = GatedBackend()
-        async with running(backend, EngineLimits(max_queue=2)) as engine:
-            first = asyncio.create_task(engine.decode([make_job("a")]))
-            await backend.is_reached()
-            second = asyncio.create_task(engine.decode([make_job("b")]))
-            await asyncio.sleep(0)
+        async with one_place_left() as (engine, backend, second):
             with pytest.raises(OverloadedError), engine.reserve(2):
                 pass
             with engine.reserve(1), engine.reserve(0), pytest.raises(OverloadedError):
                 await engine.decode([make_job("c")])
             backend.allow()
-            await asyncio.gather(first, second)
+            await second
             with engine.reserve(2):
                 pass
 
