@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import numpy as np
@@ -16,9 +17,10 @@ from service.domain import AlignmentRule, FloatArray, Link, TranslatedText
 from service.forced_alignment import Aligner, AligningOptions, GivenPair
 from service.symmetrisation import Symmetrisation, symmetrise_pairs
 
-SYMMETRISATIONS: Final[tuple[Symmetrisation, ...]] = ("intersection", "grow-diag-final-and", "union")
+SYMMETRISATIONS: Final[tuple[Symmetrisation, ...]] = ("intersection", "grow-diag-final-and", "union", "mean")
 THRESHOLDS: Final = tuple(percent / 100 for percent in range(2, 100, 2))
 RELATIVE_THRESHOLDS: Final = tuple(tenths / 10 for tenths in range(11))
+REMAINING_THRESHOLDS: Final = (None, 0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,11 @@ def judge_aligned(aligned: Sequence[TranslatedText], gold: GoldSet) -> LinkFigur
 
 
 def judge_both_ways(
-    forward: Sequence[TranslatedText], backward: Sequence[TranslatedText], gold: GoldSet
+    forward: Sequence[TranslatedText], backward: Sequence[TranslatedText], gold: GoldSet, rule: AlignmentRule
 ) -> dict[str, LinkFigures]:
-    """Figures for each way to put the links of both directions together."""
-    return {method: judge_aligned(symmetrise_pairs(forward, backward, method), gold) for method in SYMMETRISATIONS}
+    """Figures for each way to put both directions together; `rule` makes links of the mean of their matrices."""
+    both_ways = {method: symmetrise_pairs(forward, backward, method, rule) for method in SYMMETRISATIONS}
+    return {method: judge_aligned(aligned, gold) for method, aligned in both_ways.items()}
 
 
 def tune_rule(model: EvaluatedModel, gold: GoldSet) -> list[TunedRule]:
@@ -128,12 +131,12 @@ def tune_rule(model: EvaluatedModel, gold: GoldSet) -> list[TunedRule]:
         gold: what to tune on; figures of the tuned rule on anything else are untouched by it.
 
     Returns:
-        For each relative threshold the best threshold, the lowest of equals; the best of all first.
+        For each relative and remaining threshold the best threshold, the lowest of equals; the best of all first.
     """
     matrices = [_word_matrix(text) for text in align_gold(model, gold, model.rule)]
     best = []
-    for relative in RELATIVE_THRESHOLDS:
-        rules = [AlignmentRule(threshold, relative) for threshold in THRESHOLDS]
+    for relative, remaining in product(RELATIVE_THRESHOLDS, REMAINING_THRESHOLDS):
+        rules = [AlignmentRule(threshold, relative, remaining) for threshold in THRESHOLDS]
         best.append(min((_try_rule(rule, matrices, gold) for rule in rules), key=lambda tuned: tuned.aer))
     return sorted(best, key=lambda tuned: tuned.aer)
 

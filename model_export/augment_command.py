@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import numpy as np
 from tqdm import tqdm
 
-from model_export.clauses import count_spellings, is_statement, join_clauses, without_full_stop
+from model_export.clauses import (
+    count_spellings,
+    has_capitals,
+    in_lower_case,
+    is_statement,
+    join_clauses,
+    without_full_stop,
+)
 from model_export.concatenation import FEWEST_JOINED, MOST_JOINED
 from model_export.corpus_readers import CorpusFormat, SentencePair, read_pairs
 from model_export.errors import ConfigError, DataError
@@ -21,10 +28,10 @@ def run_augment(arguments: Namespace) -> None:
 
     Raises:
         ConfigError: a number is below 0.
-        DataError: there are too few statements.
+        DataError: there are too few statements, or too few pairs with capital letters.
     """
-    if min(arguments.joined, arguments.unpunctuated) < 0:
-        raise ConfigError("--joined and --unpunctuated: must be at least 0")
+    if min(arguments.joined, arguments.unpunctuated, arguments.lowercased) < 0:
+        raise ConfigError("--joined, --unpunctuated and --lowercased: must be at least 0")
     corpus = read_pairs(arguments.input, CorpusFormat(), show_progress=True)
     print(corpus.report())
     statements = [pair for pair in tqdm(corpus.pairs, "looking for statements", unit=" pairs") if is_statement(pair)]
@@ -39,9 +46,26 @@ def run_augment(arguments: Namespace) -> None:
     order = [statements[index] for index in generator.permutation(len(statements)).tolist()]
     joined = [join_clauses(group, spellings) for group in islice(_deal(order, generator), arguments.joined)]
     unpunctuated = [without_full_stop(pair) for pair in order[len(order) - arguments.unpunctuated :]]
+    lowercased = _lowercased(corpus.pairs, arguments, generator)
     with staged_file(arguments.output) as file:
-        file.writelines(f"{source}\t{target}\n" for source, target in joined + unpunctuated)
-    print(f"wrote {len(joined):,} joined and {len(unpunctuated):,} unpunctuated pairs to {arguments.output}")
+        file.writelines(f"{source}\t{target}\n" for source, target in joined + unpunctuated + lowercased)
+    counts = f"{len(joined):,} joined, {len(unpunctuated):,} unpunctuated and {len(lowercased):,} lower-case pairs"
+    print(f"wrote {counts} to {arguments.output}")
+
+
+def _lowercased(
+    pairs: Sequence[SentencePair], arguments: Namespace, generator: np.random.Generator
+) -> list[SentencePair]:
+    """Chooses pairs whose source has capital letters; every second one that can loses its full stop as well."""
+    source, count = int(arguments.swap), arguments.lowercased
+    chosen = [pair for pair in pairs if has_capitals(pair[source])]
+    if len(chosen) < count:
+        problem = f"{len(chosen):,} pairs have capital letters in the source; --lowercased needs {count:,}"
+        raise DataError(f"{arguments.input[0]}: {problem}")
+    lowercased = [in_lower_case(chosen[index], source) for index in generator.permutation(len(chosen))[:count].tolist()]
+    return [
+        without_full_stop(pair) if index % 2 and is_statement(pair) else pair for index, pair in enumerate(lowercased)
+    ]
 
 
 def _deal(pairs: list[SentencePair], generator: np.random.Generator) -> Iterator[list[SentencePair]]:

@@ -1,4 +1,4 @@
-"""Sentence pairs as parts of longer ones: joined by commas, or without their full stop."""
+"""Sentence pairs as people type them: clauses joined by commas, full stops left out, no capital letters."""
 
 from __future__ import annotations
 
@@ -43,6 +43,18 @@ def join_clauses(pairs: Sequence[SentencePair], spellings: Sequence[Spelling]) -
 def without_full_stop(pair: SentencePair) -> SentencePair:
     """The pair as people type it who leave the full stop out."""
     return SentencePair(*(side.removesuffix(FULL_STOP) for side in pair))
+
+
+def has_capitals(side: str) -> bool:
+    """Whether a text changes in lower case."""
+    return side != side.lower()
+
+
+def in_lower_case(pair: SentencePair, column: int) -> SentencePair:
+    """The pair with one side as people type it who use no capital letters; the other stays as it should be."""
+    sides = list(pair)
+    sides[column] = sides[column].lower()
+    return SentencePair(*sides)
 
 
 def _join(sentences: Sequence[str], spelling: Spelling) -> str:

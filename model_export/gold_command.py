@@ -62,7 +62,7 @@ def measure_alignments(model: EvaluatedModel, reverse: EvaluatedModel | None, go
     speed = measure_speed(aligned, time.perf_counter() - start)
     figures = {ONE_DIRECTION: judge_aligned(aligned, gold)}
     if reverse is not None:
-        figures |= judge_both_ways(aligned, align_gold(reverse, gold, reverse.rule, backward=True), gold)
+        figures |= judge_both_ways(aligned, align_gold(reverse, gold, reverse.rule, backward=True), gold, rule)
     _print_figures(figures)
     print(f"{speed.sentences_per_s:.1f} pairs/s, {speed.target_tokens_per_s:.0f} target tokens/s")
     signature = _signature(gold, replace(model, rule=rule), reverse)
@@ -85,13 +85,15 @@ def _describe(gold: GoldSet) -> str:
 
 
 def _print_candidates(candidates: Sequence[TunedRule]) -> None:
-    print("tuned: relative threshold, threshold, AER %")
+    print("tuned: relative threshold, threshold, threshold of what remains, AER %")
     best_of_kind = [
-        next(each for each in candidates if each.rule.relative_threshold == relative) for relative in (0.0, 1.0)
+        next(each for each in candidates if (each.rule.relative_threshold, each.rule.remaining_threshold) == kind)
+        for kind in ((0.0, None), (1.0, None))
     ]
     for tuned in dict.fromkeys([*candidates[:SHOWN_RULES], *best_of_kind]):
         rule = tuned.rule
-        print(f"  {rule.relative_threshold:.1f}  {rule.threshold:.2f}  {100 * tuned.aer:.2f}")
+        remaining = "none" if rule.remaining_threshold is None else f"{rule.remaining_threshold:.2f}"
+        print(f"  {rule.relative_threshold:.1f}  {rule.threshold:.2f}  {remaining}  {100 * tuned.aer:.2f}")
 
 
 def _print_figures(figures: Mapping[str, LinkFigures]) -> None:
@@ -118,6 +120,8 @@ def _signature(gold: GoldSet, model: EvaluatedModel, reverse: EvaluatedModel | N
     def describe(each: EvaluatedModel) -> str:
         rule, mechanism = each.rule, each.mechanisms[0]
         thresholds = f"threshold:{rule.threshold:g}|relative:{rule.relative_threshold:g}"
+        if rule.remaining_threshold is not None:
+            thresholds += f"|remaining:{rule.remaining_threshold:g}"
         return f"{mechanism.name}|offset:{mechanism.row_offset}|{thresholds}"
 
     backward = "" if reverse is None else f"|reverse-{describe(reverse).replace('|', '|reverse-')}"

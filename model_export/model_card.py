@@ -22,7 +22,7 @@ which source words the model looked at, and they may be wrong where the translat
 are the `alignment` of an answer; those of further mechanisms, if there are any, stand in `other_alignments`.
 
 A target word is linked to every source word with a weight of at least {threshold:g} that has at least
-{relative_threshold:g} times the greatest weight of that target word; other words have no link. A token's weights are
+{relative_threshold:g} times the greatest weight of that target word; {remaining}. A token's weights are
 those of the step that {step} it. How often links are wrong is under Scores, if it was measured: AER is the alignment
 error rate of given translations, in percent, as precision and recall of links are.
 """
@@ -128,8 +128,15 @@ def _alignments(manifest: Manifest) -> str:
     return ALIGNMENTS.format(
         threshold=rule.threshold,
         relative_threshold=rule.relative_threshold,
+        remaining=_remaining(rule.remaining_threshold),
         step="reads" if manifest.attention_mechanisms[0].row_offset else "produces",
     )
+
+
+def _remaining(threshold: float | None) -> str:
+    if threshold is None:
+        return "other words have no link"
+    return f"words without a link are then linked to each other, heaviest first, each once, from {threshold:g} on"
 
 
 def _parity(manifest: Manifest) -> str:

@@ -136,12 +136,18 @@ def _membership(text: AnalysedText) -> FloatArray:
 
 
 def hard_links(matrix: FloatArray, rule: AlignmentRule = DEFAULT_RULE) -> tuple[Link, ...]:
-    """Links every target word to the source words that it attends to most, and enough.
+    """Links every target word to the source words that it attends to most, and enough; then those that remain.
 
     A target word is linked to each source word whose weight reaches both `threshold` and `relative_threshold` times the
     target word's greatest weight. So it may have several links, or none: the first condition leaves words without a
     counterpart alone, the second keeps words that have one from being linked to what they merely glanced at. Special
     tokens belong to no word, so nothing is ever linked to them.
+
+    With a `remaining_threshold`, words that have no link then are linked to each other, the heaviest weight first, each
+    word at most once, down to that weight. What is taken no longer competes, so a lower weight is enough.
+
+    Source: the second step is competitive linking, Melamed 2000, "Models of Translational Equivalence among
+    Words", with attention in the place of its scores.
 
     Args:
         matrix: float32 (target words, source words).
@@ -154,9 +160,25 @@ def hard_links(matrix: FloatArray, rule: AlignmentRule = DEFAULT_RULE) -> tuple[
         return ()
     greatest = matrix.max(axis=1, keepdims=True)  # (target words, 1)
     linked = (matrix >= rule.threshold) & (matrix >= rule.relative_threshold * greatest)
+    if rule.remaining_threshold is not None:
+        _link_remaining(linked, matrix, rule.remaining_threshold)
     source_words, target_words = np.nonzero(linked.T)
     weights = matrix[target_words, source_words]
     return tuple(map(Link, source_words.tolist(), target_words.tolist(), weights.tolist()))
+
+
+def _link_remaining(linked: BoolArray, matrix: FloatArray, threshold: float) -> None:
+    """Adds to `linked` (target words, source words) the links between words that have none."""
+    free_targets: BoolArray = ~np.any(linked, axis=1)
+    free_sources: BoolArray = ~np.any(linked, axis=0)
+    targets, sources = np.nonzero((matrix >= threshold) & free_targets[:, np.newaxis] & free_sources)
+    for index in np.argsort(
+        -matrix[targets, sources], kind="stable"
+    ).tolist():  # of equals the first target's comes first
+        target, source = targets[index], sources[index]
+        if free_targets[target] and free_sources[source]:
+            linked[target, source] = True
+            free_targets[target] = free_sources[source] = False
 
 
 def move_links(alignment: Alignment, first_source_word: int, first_target_word: int) -> Alignment:

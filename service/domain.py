@@ -192,6 +192,7 @@ class AlignmentRule:
 
     threshold: float = 0.1
     relative_threshold: float = 1.0
+    remaining_threshold: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

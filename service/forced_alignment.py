@@ -52,7 +52,7 @@ class AligningOptions:
     Attributes:
         alignment: how much of it to give.
         length_penalty: of the score, as in `DecodingOptions`.
-        threshold: least weight of a link; None for the model's own.
+        threshold: least weight of any link; None for the model's own rule.
         backward: the model is of the other direction: it reads the target and is made to produce the source.
         diagnostics: whether to look for signs of words left out, repeated or linked at random.
     """
@@ -133,6 +133,12 @@ class Aligner:
             ],
         )
 
+    def rule_for(self, options: AligningOptions) -> AlignmentRule:
+        """The model's own rule, or one by which no link has less weight than was asked for."""
+        if options.threshold is None:
+            return self._rule
+        return replace(self._rule, threshold=options.threshold, remaining_threshold=None)
+
     def _prepare(self, index: int, pair: GivenPair, options: AligningOptions) -> tuple[_Side, _Side]:
         """What the model reads, and what it is made to produce."""
         sides = [(f"source[{index}]", pair.source), (f"target[{index}]", pair.target)]
@@ -157,7 +163,7 @@ class Aligner:
     def _put_together(
         self, source: _Side, target: _Side, hypothesis: Hypothesis, options: AligningOptions
     ) -> TranslatedText:
-        rule = self._rule if options.threshold is None else replace(self._rule, threshold=options.threshold)
+        rule = self.rule_for(options)
         attentions = choose_rows((hypothesis.attention, *hypothesis.other_attentions), self._mechanisms)
         pairs = list(zip(self._mechanisms, attentions, strict=True))
         alignments = align(pairs, source.text, target.text, options.alignment, rule)
@@ -204,8 +210,19 @@ async def align_both_ways(
         TextTooLongError: a side is too long for one of the models.
         UnavailableError: an engine takes no work at the moment.
     """
-    aligned = await forward.align(pairs, options)
     if options.alignment == "none":
-        return aligned
-    other = await backward.align(pairs, replace(options, alignment="hard", backward=True, diagnostics=False))
-    return symmetrise_pairs(aligned, other, method)
+        return await forward.align(pairs, options)
+    by_matrices = method == "mean"
+    detail: AlignmentDetail = "soft" if by_matrices else options.alignment
+    of_other: AlignmentDetail = "soft" if by_matrices else "hard"
+    aligned = await forward.align(pairs, replace(options, alignment=detail))
+    other = await backward.align(pairs, replace(options, alignment=of_other, backward=True, diagnostics=False))
+    both = symmetrise_pairs(aligned, other, method, forward.rule_for(options))
+    return both if detail == options.alignment else [_without_matrices(text) for text in both]
+
+
+def _without_matrices(text: TranslatedText) -> TranslatedText:
+    """The pair with links alone, as it is with `hard`."""
+    [hypothesis] = text.hypotheses
+    alignments = tuple(replace(alignment, tokens=None, words=None) for alignment in hypothesis.alignments)
+    return replace(text, hypotheses=(replace(hypothesis, alignments=alignments),))

@@ -12,9 +12,17 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
-from service.domain import Link, TranslatedText
+import numpy as np
 
-Symmetrisation: TypeAlias = Literal["intersection", "grow-diag-final-and", "union"]
+from service.alignment import DEFAULT_RULE, hard_links
+from service.domain import Alignment, AlignmentRule, FloatArray, Link, TranslatedText
+
+LinkMethod: TypeAlias = Literal["intersection", "grow-diag-final-and", "union"]
+"""Puts the links of both directions together."""
+
+Symmetrisation: TypeAlias = Literal["intersection", "grow-diag-final-and", "union", "mean"]
+"""The same, or `mean`: puts the matrices of both directions together, and makes links of these."""
+
 Point: TypeAlias = tuple[int, int]
 """A link without its weight: source word, target word."""
 
@@ -22,7 +30,7 @@ NEIGHBOURS: Final = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1
 """Where growing looks from a point, in this order: beside it first, then diagonally."""
 
 
-def symmetrise_links(forward: Iterable[Link], backward: Iterable[Link], method: Symmetrisation) -> tuple[Link, ...]:
+def symmetrise_links(forward: Iterable[Link], backward: Iterable[Link], method: LinkMethod) -> tuple[Link, ...]:
     """Puts links of both directions together.
 
     Args:
@@ -43,7 +51,7 @@ def symmetrise_links(forward: Iterable[Link], backward: Iterable[Link], method: 
     )
 
 
-def symmetrise_points(forward: AbstractSet[Point], backward: AbstractSet[Point], method: Symmetrisation) -> set[Point]:
+def symmetrise_points(forward: AbstractSet[Point], backward: AbstractSet[Point], method: LinkMethod) -> set[Point]:
     """As `symmetrise_links`, of links without weights."""
     both, either = set(forward & backward), set(forward | backward)
     if method == "intersection":
@@ -87,27 +95,44 @@ def _by_target(point: Point) -> Point:
 
 
 def symmetrise_pairs(
-    forward: Sequence[TranslatedText], backward: Sequence[TranslatedText], method: Symmetrisation
+    forward: Sequence[TranslatedText],
+    backward: Sequence[TranslatedText],
+    method: Symmetrisation,
+    rule: AlignmentRule = DEFAULT_RULE,
 ) -> list[TranslatedText]:
     """Gives aligned pairs the links of both directions; everything else stays as the first direction says.
 
     Args:
-        forward: pairs with their given target as the only hypothesis.
-        backward: the same pairs, each turned round, from the other model.
-        method: how.
+        forward: pairs with their given target as the only hypothesis; for `mean` with matrices.
+        backward: the same pairs, each turned round, from the other model; likewise.
+        method: how; `mean` takes the mean of both matrices between words and links by `rule`.
+        rule: for `mean` alone.
 
     Returns:
         `forward` with new links of the primary mechanism, taken together with those of the other model's primary one.
     """
-    return [_symmetrise(*both, method) for both in zip(forward, backward, strict=True)]
+    return [_symmetrise(*both, method, rule) for both in zip(forward, backward, strict=True)]
 
 
-def _symmetrise(forward: TranslatedText, backward: TranslatedText, method: Symmetrisation) -> TranslatedText:
+def _symmetrise(
+    forward: TranslatedText, backward: TranslatedText, method: Symmetrisation, rule: AlignmentRule
+) -> TranslatedText:
     [hypothesis], [other] = forward.hypotheses, backward.hypotheses
     if not hypothesis.alignments:
         return forward
     primary, *further = hypothesis.alignments
-    turned = [Link(link.target, link.source, link.weight) for link in other.alignments[0].links]
-    links = symmetrise_links(primary.links, turned, method)
+    if method == "mean":
+        mean: FloatArray = (_matrix(primary) + _matrix(other.alignments[0]).T) / np.float32(2)
+        links = hard_links(mean, rule)
+    else:
+        turned = [Link(link.target, link.source, link.weight) for link in other.alignments[0].links]
+        links = symmetrise_links(primary.links, turned, method)
     changed = replace(hypothesis, alignments=(replace(primary, links=links), *further))
     return replace(forward, hypotheses=(changed,))
+
+
+def _matrix(alignment: Alignment) -> FloatArray:
+    """The matrix between words (target words, source words)."""
+    if alignment.words is None:
+        raise ValueError("symmetrising by the mean needs matrices; align with alignment='soft'")
+    return alignment.words

@@ -66,12 +66,12 @@ class AlignRequest(ApiModel):
         gt=0,
         le=1,
         allow_inf_nan=False,
-        description="least weight of a link; by default what was tuned for the model, which `GET /models/{name}` shows",
+        description="least weight of any link; by default the model's own rule, which `GET /models/{name}` shows",
     )
     symmetrisation: Symmetrisation | None = Field(
         None,
         description="puts the links together with those of a model of the other direction, which must be installed; "
-        "their weights are then the mean of both directions",
+        "their weights are then the mean of both directions. `mean` makes links of the mean of both word matrices",
     )
     length_penalty: Penalty = Field(
         _DEFAULTS.length_penalty, description="the score is divided by `((5 + length) / 6) ** length_penalty`"

@@ -209,6 +209,9 @@ class LinkRuleModel(ApiModel):
 
     threshold: float = Field(description="least weight of a link")
     relative_threshold: float = Field(description="least weight as a share of the target word's greatest weight")
+    remaining_threshold: float | None = Field(
+        description="least weight of a link between two words that have no other; null for no such links"
+    )
 
 
 class ModelDetail(ModelSummary):

@@ -99,11 +99,12 @@ class AlignmentInfo(_Part):
 
     threshold: float = Field(0.1, gt=0, le=1)
     relative_threshold: float = Field(1.0, ge=0, le=1)
+    remaining_threshold: float | None = Field(None, gt=0, le=1)
 
     @property
     def rule(self) -> AlignmentRule:
         """The rule, as the service takes it."""
-        return AlignmentRule(self.threshold, self.relative_threshold)
+        return AlignmentRule(self.threshold, self.relative_threshold, self.remaining_threshold)
 
 
 class OmissionInfo(_Part):

@@ -107,7 +107,7 @@ def test_figures_are_printed_written_and_recorded(
     found = json.loads(written.read_text(encoding="utf-8"))["alignment"]
     assert (found["gold"], found["pairs"], found["tuned_here"]) == ("gold.tsv (even)", 20, False)
     assert found["rule"] == tuned.model_dump()
-    assert set(found["figures"]) == {"one direction", "intersection", "grow-diag-final-and", "union"}
+    assert set(found["figures"]) == {"one direction", "intersection", "grow-diag-final-and", "union", "mean"}
     model, part = load_bundle(bundle, None), read_gold(gold, "even")
     expected = judge_aligned(align_gold(model, part, tuned.rule), part)
     assert found["figures"]["one direction"]["aer"] == expected.aer

@@ -27,9 +27,12 @@ def pairs(tmp_path: Path) -> Path:
     return path
 
 
-def augment(pairs: Path, joined: int, unpunctuated: int, seed: int = 1) -> list[list[str]]:
+def augment(
+    pairs: Path, joined: int = 0, unpunctuated: int = 0, lowercased: int = 0, seed: int = 1, swap: bool = False
+) -> list[list[str]]:
     output = pairs.with_name("more.tsv")
-    options = ("--joined", joined, "--unpunctuated", unpunctuated, "--seed", seed, "--output", output)
+    counts = ("--joined", joined, "--unpunctuated", unpunctuated, "--lowercased", lowercased)
+    options = (*counts, "--seed", seed, "--output", output, *(["--swap"] if swap else []))
     assert main([*map(str, ("augment", "--input", pairs, *options))]) == 0
     return [line.split("\t") for line in output.read_text(encoding="utf-8").splitlines()]
 
@@ -41,7 +44,7 @@ def test_statements_are_joined_by_commas_and_written_as_inside_of_sentences(pair
     )
     seen = set()
     for seed in range(8):
-        ((source, target),) = augment(pairs, joined=1, unpunctuated=0, seed=seed)
+        ((source, target),) = augment(pairs, joined=1, seed=seed)
         clauses = source.removesuffix(".").split(", ")
         assert source.endswith(".")
         assert target.endswith(".")
@@ -57,9 +60,22 @@ def test_statements_are_joined_by_commas_and_written_as_inside_of_sentences(pair
 
 
 def test_full_stops_are_left_out_on_both_sides(pairs: Path) -> None:
-    found = augment(pairs, joined=0, unpunctuated=4)
+    found = augment(pairs, unpunctuated=4)
     assert sorted(map(tuple, found)) == sorted(tuple(side.removesuffix(".") for side in pair) for pair in PAIRS[:4])
-    assert found == augment(pairs, joined=0, unpunctuated=4)
+    assert found == augment(pairs, unpunctuated=4)
+
+
+@pytest.mark.parametrize("swap", [False, True])
+def test_sources_are_lower_case_and_every_second_pair_loses_its_full_stop(pairs: Path, swap: bool) -> None:
+    found = augment(pairs, lowercased=6, swap=swap)
+    source, target = (1, 0) if swap else (0, 1)
+    originals = {pair[source].lower().removesuffix("."): pair for pair in PAIRS}
+    for index, pair in enumerate(found):
+        original = originals.pop(pair[source].removesuffix("."))
+        stops = index % 2 == 0 or original not in PAIRS[:4]  # only statements have a full stop to lose
+        assert pair[source] == (original[source] if stops else original[source].removesuffix(".")).lower()
+        assert pair[target] == (original[target] if stops else original[target].removesuffix("."))
+    assert list(originals) == [""]  # the pair without a capital letter
 
 
 def test_too_few_statements_are_refused(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +87,16 @@ def test_too_few_statements_are_refused(pairs: Path, capsys: pytest.CaptureFixtu
     assert not output.exists()
 
 
-@pytest.mark.parametrize("option", ["--joined", "--unpunctuated"])
+def test_too_few_capital_letters_are_refused(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = pairs.with_name("more.tsv")
+    counts = ("--joined", 0, "--unpunctuated", 0, "--lowercased", 7)
+    assert "6 pairs have capital letters in the source; --lowercased needs 7" in fail(
+        capsys, "augment", "--input", pairs, *counts, "--output", output
+    )
+    assert not output.exists()
+
+
+@pytest.mark.parametrize("option", ["--joined", "--unpunctuated", "--lowercased"])
 def test_counts_below_zero_are_refused(pairs: Path, option: str, capsys: pytest.CaptureFixture[str]) -> None:
     message = fail(capsys, "augment", "--input", pairs, "--output", pairs.with_name("more.tsv"), option, "-1")
-    assert message == "--joined and --unpunctuated: must be at least 0"
+    assert message == "--joined, --unpunctuated and --lowercased: must be at least 0"

@@ -55,7 +55,7 @@ def answers(models: Path, **options: object) -> list[dict[str, object]]:
         return client.post("/align", json=sides | options).json()["pairs"]  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("method", [None, "union", "grow-diag-final-and"])
+@pytest.mark.parametrize("method", [None, "union", "grow-diag-final-and", "mean"])
 def test_links_are_those_of_the_api(
     models: Path, pairs_file: Path, method: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -102,6 +102,28 @@ def test_without_a_relative_threshold_every_weight_that_is_enough_is_a_link() ->
     assert links == (Link(0, 0, 0.25), Link(1, 0, 0.75), Link(1, 1, 0.5))
 
 
+def test_words_that_remain_are_linked_to_each_other_heaviest_first_and_once() -> None:
+    matrix = np.array(
+        [
+            [0.75, 0.125, 0.0, 0.0],  # a link by the threshold, which takes source 0
+            [0.5, 0.25, 0.125, 0.0],  # its best is taken; 0.25 is less than the next row's
+            [0.0, 0.375, 0.25, 0.125],  # takes source 1
+            [0.0, 0.3125, 0.0625, 0.03125],  # source 1 is taken, the others are below the lower threshold
+        ],
+        dtype=np.float32,
+    )
+    rule = AlignmentRule(threshold=0.625, relative_threshold=0.0, remaining_threshold=0.125)
+    assert hard_links(matrix, rule) == (Link(0, 0, 0.75), Link(1, 2, 0.375), Link(2, 1, 0.125))
+
+
+def test_of_equal_weights_that_remain_the_first_target_word_takes_the_first_source_word() -> None:
+    matrix = np.full((2, 2), 0.25, dtype=np.float32)
+    assert hard_links(matrix, AlignmentRule(0.5, 0.0, remaining_threshold=0.25)) == (
+        Link(0, 0, 0.25),
+        Link(1, 1, 0.25),
+    )
+
+
 def test_attention_to_special_tokens_is_no_link() -> None:
     to_the_end = np.zeros_like(ATTENTION)
     to_the_end[:, -1] = 1.0

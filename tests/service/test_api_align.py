@@ -148,13 +148,36 @@ def test_links_of_both_directions_are_put_together(both_ways: TestClient, method
     assert found == symmetrise_points(forward, backward, method)
 
 
-def test_symmetrising_changes_links_alone(both_ways: TestClient) -> None:
+def test_the_mean_of_both_matrices_is_linked_by_the_rule(both_ways: TestClient) -> None:
+    def matrix(**body: Any) -> np.ndarray:
+        [pair] = align(both_ways, **body)
+        return np.array(pair["target"]["alignment"]["words"])
+
+    mean = (
+        matrix(source=SOURCE, target=TARGET, model="tiny") + matrix(source=TARGET, target=SOURCE, model="back").T
+    ) / 2
+    body = {"source": SOURCE, "target": TARGET, "model": "tiny", "symmetrisation": "mean", "link_threshold": 0.2}
+    greatest = mean.max(axis=1, keepdims=True)
+    expected = [(int(s), int(t)) for s, t in zip(*np.nonzero(((mean >= 0.2) & (mean == greatest)).T), strict=True)]
+    assert len(expected) > 0
+    for detail in ("soft", "hard"):
+        [pair] = align(both_ways, **body, alignment=detail)
+        alignment = pair["target"]["alignment"]
+        assert [(link["source"], link["target"]) for link in alignment["links"]] == expected
+        assert [link["weight"] for link in alignment["links"]] == pytest.approx(
+            [mean[t, s] for s, t in expected], abs=1e-3
+        )
+        assert (alignment["words"] is None) == (detail == "hard")
+
+
+@pytest.mark.parametrize("method", ["union", "mean"])
+def test_symmetrising_changes_links_alone(both_ways: TestClient, method: str) -> None:
     body = {"source": SOURCE, "target": TARGET, "model": "tiny"}
-    [plain], [both] = align(both_ways, **body), align(both_ways, **body, symmetrisation="union")
+    [plain], [both] = align(both_ways, **body), align(both_ways, **body, symmetrisation=method)
     for pair in (plain, both):
         del pair["target"]["alignment"]["links"], pair["target"]["alignment"]["pharaoh"]
     assert plain == both
-    [none] = align(both_ways, **body, symmetrisation="union", alignment="none")
+    [none] = align(both_ways, **body, symmetrisation=method, alignment="none")
     assert none["target"]["alignment"] is None
 
 
@@ -236,7 +259,7 @@ def test_an_unknown_field_is_compared_with_those_of_this_route(client: TestClien
 
 
 def test_the_model_shows_its_link_rule(tmp_path: Path) -> None:
-    rule = {"threshold": 0.25, "relative_threshold": 0.5}
+    rule = {"threshold": 0.25, "relative_threshold": 0.5, "remaining_threshold": 0.125}
     bundle = write_bundle(tmp_path / "tiny")
     manifest = json.loads((bundle / "manifest.json").read_text())
     (bundle / "manifest.json").unlink()

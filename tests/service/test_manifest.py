@@ -52,13 +52,21 @@ def test_mechanisms_stand_in_their_order() -> None:
 def test_links_follow_the_rule_of_the_manifest_or_that_of_older_ones() -> None:
     assert parse(make_manifest()).alignment.rule == AlignmentRule(0.1, 1.0)
     manifest = parse(make_manifest() | {"alignment": {"threshold": 0.25, "relative_threshold": 0.5}})
-    assert manifest.alignment.rule == AlignmentRule(0.25, 0.5)
+    assert manifest.alignment.rule == AlignmentRule(0.25, 0.5, remaining_threshold=None)
+    manifest = parse(make_manifest() | {"alignment": {"remaining_threshold": 0.05}})
+    assert manifest.alignment.rule == AlignmentRule(0.1, 1.0, 0.05)
     assert parse_manifest(manifest.model_dump_json().encode()) == manifest
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("threshold", 0.0), ("threshold", 1.1), ("relative_threshold", -0.1), ("rule", "argmax")],
+    [
+        ("threshold", 0.0),
+        ("threshold", 1.1),
+        ("relative_threshold", -0.1),
+        ("remaining_threshold", 0.0),
+        ("rule", "argmax"),
+    ],
 )
 def test_a_link_rule_that_makes_no_sense_is_refused(field: str, value: object) -> None:
     with pytest.raises(BundleError, match=rf"manifest\.json: alignment\.{field}: "):
