@@ -1,4 +1,4 @@
-"""Options of the commands that turn files of data into others: split, words, symmetrise, augment and distil."""
+"""Options of the commands that turn files of data into others: split, words, symmetrise, vote, augment and distil."""
 
 from __future__ import annotations
 
@@ -60,6 +60,22 @@ def add_symmetrise(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "--output", required=True, type=Path, metavar="FILE", help="Pharaoh file; replaced if it exists"
     )
     parser.set_defaults(command="model_export.symmetrise_command:run_symmetrise")
+
+
+def add_vote(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "vote",
+        help="keep the links that several word aligners agree on",
+        description="Keep the links that stand in several of the given files, such as both directions of eflomal and "
+        "those of `interlinear align` by a model of your own. All hold SOURCE-TARGET, one line a pair.",
+    )
+    parser.add_argument("--input", required=True, type=Path, nargs="+", metavar="FILE", help="Pharaoh files")
+    parser.add_argument("--least", type=int, default=2, metavar="N", help="files that must have a link; default 2")
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="FILE", help="Pharaoh file; replaced if it exists"
+    )
+    parser.set_defaults(command="model_export.symmetrise_command:run_vote")
 
 
 def add_augment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

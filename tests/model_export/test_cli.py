@@ -15,7 +15,7 @@ from tests.model_export.commands import fail, train
 from tests.reversing_task import random_sentences, write_pairs
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("train", "evaluate", "export", "split", "words", "symmetrise", "distil")
+COMMANDS = ("train", "evaluate", "export", "split", "words", "symmetrise", "vote", "augment", "distil")
 
 
 @pytest.fixture
