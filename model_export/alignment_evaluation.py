@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from itertools import product
-from typing import Final
+from typing import Final, get_args
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from service.domain import AlignmentRule, FloatArray, Link, TranslatedText
 from service.forced_alignment import Aligner, AligningOptions, GivenPair
 from service.symmetrisation import Symmetrisation, symmetrise_pairs
 
-SYMMETRISATIONS: Final[tuple[Symmetrisation, ...]] = ("intersection", "grow-diag-final-and", "union", "mean")
+SYMMETRISATIONS: Final[tuple[Symmetrisation, ...]] = get_args(Symmetrisation)
 THRESHOLDS: Final = tuple(percent / 100 for percent in range(2, 100, 2))
 RELATIVE_THRESHOLDS: Final = tuple(tenths / 10 for tenths in range(11))
 REMAINING_THRESHOLDS: Final = (None, 0.05, 0.1, 0.2)
@@ -136,7 +136,8 @@ def tune_rule(model: EvaluatedModel, gold: GoldSet) -> list[TunedRule]:
     matrices = [_word_matrix(text) for text in align_gold(model, gold, model.rule)]
     best = []
     for relative, remaining in product(RELATIVE_THRESHOLDS, REMAINING_THRESHOLDS):
-        rules = [AlignmentRule(threshold, relative, remaining) for threshold in THRESHOLDS]
+        thresholds = [each for each in THRESHOLDS if remaining is None or each > remaining]
+        rules = [AlignmentRule(threshold, relative, remaining) for threshold in thresholds]
         best.append(min((_try_rule(rule, matrices, gold) for rule in rules), key=lambda tuned: tuned.aer))
     return sorted(best, key=lambda tuned: tuned.aer)
 

@@ -85,13 +85,13 @@ def add_augment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="make longer, unpunctuated and lower-case training pairs of given ones",
         description="Write more training pairs, made of some that chance chooses. Of those that end in a full stop on "
         "both sides: two to four joined by commas, and single ones without their full stop. Of those whose source has "
-        "capital letters: some with the source in lower case, every second one without its full stop. Give the result "
-        "to `train` beside the others.",
+        "capital letters: some with the source in lower case, every second one without full stops where both sides "
+        "have them. Give the result to `train` beside the others.",
     )
     parser.add_argument("--input", required=True, type=Path, nargs="+", metavar="FILE", help="training pairs: TSV")
     parser.add_argument("--joined", type=int, default=5000, metavar="N", help="sentences of joined pairs; default 5000")
     parser.add_argument("--unpunctuated", type=int, default=5000, metavar="N", help="pairs without; default 5000")
-    parser.add_argument("--lowercased", type=int, default=5000, metavar="N", help="pairs in lower case; default 5000")
+    parser.add_argument("--lowercased", type=int, default=0, metavar="N", help="sources in lower case; default 0")
     parser.add_argument("--swap", action="store_true", help="the second column is the source, which gets lower case")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV; replaced if it exists")

@@ -1,7 +1,7 @@
 """Word alignments of training pairs: the words that an aligner is given, and the links that it gave back.
 
 An aligner (eflomal, fast_align) is a program of its own: `interlinear-export words` writes what it reads, and
-`interlinear-export train --alignments` reads what it writes, or what `interlinear-export symmetrise` makes of that.
+`interlinear-export train --alignments` reads what it writes, or what `symmetrise` and `vote` make of that.
 Between them, line numbers are all that holds links and sentences together, so lines that cannot be used keep their
 places.
 """

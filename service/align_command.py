@@ -40,13 +40,15 @@ def add_align(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--symmetrise",
         choices=get_args(Symmetrisation),
-        help="put the links together with those of a model of the other direction, which must be installed",
+        help="put the links together with those of a model of the other direction, which must be installed; mean makes "
+        "them of the mean of both matrices",
     )
     parser.add_argument(
         "--link-threshold",
         type=_share,
         metavar="X",
-        help="least weight of a link, above 0 and at most 1 (default: what was tuned for the model)",
+        help="least weight of any link of a model, above 0 and at most 1 (default: the rule tuned for the model, by "
+        "which words that remain may have lighter ones)",
     )
     parser.add_argument(
         "--jsonl", action="store_true", help="write JSON per line: tokens, words, scores and alignment, as POST /align"

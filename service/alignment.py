@@ -159,7 +159,7 @@ def hard_links(matrix: FloatArray, rule: AlignmentRule = DEFAULT_RULE) -> tuple[
     if matrix.size == 0:
         return ()
     greatest = matrix.max(axis=1, keepdims=True)  # (target words, 1)
-    linked = (matrix >= rule.threshold) & (matrix >= rule.relative_threshold * greatest)
+    linked: BoolArray = np.logical_and(matrix >= rule.threshold, matrix >= rule.relative_threshold * greatest)
     if rule.remaining_threshold is not None:
         _link_remaining(linked, matrix, rule.remaining_threshold)
     source_words, target_words = np.nonzero(linked.T)
@@ -169,16 +169,14 @@ def hard_links(matrix: FloatArray, rule: AlignmentRule = DEFAULT_RULE) -> tuple[
 
 def _link_remaining(linked: BoolArray, matrix: FloatArray, threshold: float) -> None:
     """Adds to `linked` (target words, source words) the links between words that have none."""
-    free_targets: BoolArray = ~np.any(linked, axis=1)
-    free_sources: BoolArray = ~np.any(linked, axis=0)
-    targets, sources = np.nonzero((matrix >= threshold) & free_targets[:, np.newaxis] & free_sources)
-    for index in np.argsort(
-        -matrix[targets, sources], kind="stable"
-    ).tolist():  # of equals the first target's comes first
-        target, source = targets[index], sources[index]
-        if free_targets[target] and free_sources[source]:
-            linked[target, source] = True
-            free_targets[target] = free_sources[source] = False
+    targets, sources = np.flatnonzero(~linked.any(axis=1)), np.flatnonzero(~linked.any(axis=0))
+    weights = matrix[np.ix_(targets, sources)]  # (free target words, free source words), a copy
+    while weights.size:
+        target, source = divmod(int(weights.argmax()), len(sources))  # of equals the first target word's first
+        if not weights[target, source] >= threshold:
+            return
+        linked[targets[target], sources[source]] = True
+        weights[target, :] = weights[:, source] = -np.inf
 
 
 def move_links(alignment: Alignment, first_source_word: int, first_target_word: int) -> Alignment:

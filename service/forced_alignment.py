@@ -52,7 +52,7 @@ class AligningOptions:
     Attributes:
         alignment: how much of it to give.
         length_penalty: of the score, as in `DecodingOptions`.
-        threshold: least weight of any link; None for the model's own rule.
+        threshold: least weight of any link of a model, for `mean` of the mean of both; None for the model's own rule.
         backward: the model is of the other direction: it reads the target and is made to produce the source.
         diagnostics: whether to look for signs of words left out, repeated or linked at random.
     """
@@ -134,7 +134,7 @@ class Aligner:
         )
 
     def rule_for(self, options: AligningOptions) -> AlignmentRule:
-        """The model's own rule, or one by which no link has less weight than was asked for."""
+        """The model's own rule, or one by which no link has less weight than was asked for, whatever remains."""
         if options.threshold is None:
             return self._rule
         return replace(self._rule, threshold=options.threshold, remaining_threshold=None)
@@ -194,7 +194,7 @@ def _job(source: AnalysedText, target: AnalysedText, options: AligningOptions) -
 async def align_both_ways(
     forward: Aligner, backward: Aligner, pairs: Sequence[GivenPair], options: AligningOptions, method: Symmetrisation
 ) -> list[TranslatedText]:
-    """Aligns pairs with models of both directions and puts their links together.
+    """Aligns pairs with models of both directions and puts their links, or their matrices, together.
 
     Args:
         forward: translates the sources.
@@ -217,7 +217,8 @@ async def align_both_ways(
     of_other: AlignmentDetail = "soft" if by_matrices else "hard"
     aligned = await forward.align(pairs, replace(options, alignment=detail))
     other = await backward.align(pairs, replace(options, alignment=of_other, backward=True, diagnostics=False))
-    both = symmetrise_pairs(aligned, other, method, forward.rule_for(options))
+    length = sum(pair.length for pair in pairs)
+    both = await run_aside(length, lambda: symmetrise_pairs(aligned, other, method, forward.rule_for(options)))
     return both if detail == options.alignment else [_without_matrices(text) for text in both]
 
 

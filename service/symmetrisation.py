@@ -1,4 +1,4 @@
-"""The links of two models, one for each direction, put together: each direction sees what the other overlooks.
+"""The links, or the matrices, of two models put together, one for each direction: each sees what the other overlooks.
 
 Sources: Och and Ney 2003, "A Systematic Comparison of Various Statistical Alignment Models", section 2.4 (intersection,
 union, growing); Koehn et al. 2005, "Edinburgh System Description for the 2005 IWSLT Speech Translation Evaluation",
@@ -14,13 +14,13 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from service.alignment import DEFAULT_RULE, hard_links
+from service.alignment import hard_links
 from service.domain import Alignment, AlignmentRule, FloatArray, Link, TranslatedText
 
 LinkMethod: TypeAlias = Literal["intersection", "grow-diag-final-and", "union"]
 """Puts the links of both directions together."""
 
-Symmetrisation: TypeAlias = Literal["intersection", "grow-diag-final-and", "union", "mean"]
+Symmetrisation: TypeAlias = Literal[LinkMethod, "mean"]
 """The same, or `mean`: puts the matrices of both directions together, and makes links of these."""
 
 Point: TypeAlias = tuple[int, int]
@@ -98,7 +98,7 @@ def symmetrise_pairs(
     forward: Sequence[TranslatedText],
     backward: Sequence[TranslatedText],
     method: Symmetrisation,
-    rule: AlignmentRule = DEFAULT_RULE,
+    rule: AlignmentRule,
 ) -> list[TranslatedText]:
     """Gives aligned pairs the links of both directions; everything else stays as the first direction says.
 
@@ -110,6 +110,9 @@ def symmetrise_pairs(
 
     Returns:
         `forward` with new links of the primary mechanism, taken together with those of the other model's primary one.
+
+    Raises:
+        ValueError: matrices are needed that the pairs do not have.
     """
     return [_symmetrise(*both, method, rule) for both in zip(forward, backward, strict=True)]
 

@@ -66,7 +66,8 @@ class AlignRequest(ApiModel):
         gt=0,
         le=1,
         allow_inf_nan=False,
-        description="least weight of any link; by default the model's own rule, which `GET /models/{name}` shows",
+        description="least weight of any link of a model (`mean`: of the mean of both); by default links follow the "
+        "model's own rule, which `GET /models/{name}` shows",
     )
     symmetrisation: Symmetrisation | None = Field(
         None,

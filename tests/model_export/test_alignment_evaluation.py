@@ -61,7 +61,8 @@ def test_tuning_finds_what_is_best_on_its_grid(reversing_bundle: Path, gold: Pat
     best = candidates[0]
     assert [tuned.aer for tuned in candidates] == sorted(tuned.aer for tuned in candidates)
     assert judge_aligned(align_gold(model, part, best.rule), part).aer == best.aer
-    for rule in (AlignmentRule(), AlignmentRule(0.3, 0.0), AlignmentRule(0.3, 0.5)):
+    assert {tuned.rule.remaining_threshold for tuned in candidates} == {None, 0.05, 0.1, 0.2}
+    for rule in (AlignmentRule(), AlignmentRule(0.3, 0.0), AlignmentRule(0.3, 0.5), AlignmentRule(0.9, 0.0, 0.05)):
         assert judge_aligned(align_gold(model, part, rule), part).aer >= best.aer
 
 
@@ -118,9 +119,10 @@ def test_figures_are_printed_written_and_recorded(
     scores = {(score.metric, score.data): score for score in manifest.scores}
     score = scores["AER", "gold.tsv (even)"]
     assert (score.value, score.precision, score.beam_size) == (round(100 * expected.aer, 2), "int8", None)
-    assert score.signature.startswith(
-        f"forced|words|pairs:20|bahdanau|offset:0|threshold:{tuned.threshold:g}|relative:"
-    )
+    rule = f"threshold:{tuned.threshold:g}|relative:{tuned.relative_threshold:g}"
+    if tuned.remaining_threshold is not None:
+        rule += f"|remaining:{tuned.remaining_threshold:g}"
+    assert score.signature.startswith(f"forced|words|pairs:20|bahdanau|offset:0|{rule}|reverse-")
     assert score.command == (
         "interlinear-export evaluate --bundle reverser --precision int8 --gold gold.tsv --part even "
         "--reverse-bundle reverser"

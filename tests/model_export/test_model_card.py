@@ -87,6 +87,12 @@ def test_scores_come_with_all_that_is_needed_to_measure_them_again() -> None:
     assert row == ["BLEU", "36.79", "test.tsv", "int8", "4", signature, "`interlinear-export evaluate --beam-size 4`"]
 
 
+def test_the_link_rule_says_what_becomes_of_words_that_remain() -> None:
+    assert "other words have no link." in render_model_card(manifest())
+    card = render_model_card(manifest(alignment={"threshold": 0.5, "remaining_threshold": 0.05}))
+    assert "words without a link are then linked to each other, heaviest first, each once, from 0.05 on." in card
+
+
 def test_without_scores_the_card_says_so() -> None:
     assert "None recorded." in render_model_card(manifest())
 

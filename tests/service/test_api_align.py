@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+from service.alignment import hard_links
 from service.api.align_schemas import AlignResponse
+from service.domain import AlignmentRule
 from service.main import create_app
 from service.symmetrisation import symmetrise_points
 from tests.service.api_client import check_problem, running_app, tiny_settings
@@ -119,10 +121,15 @@ def test_no_link_is_below_the_threshold_that_is_asked_for(client: TestClient) ->
 # --- Both directions --------------------------------------------------------------------------------------------
 
 
+LINKS_ALL_THAT_REMAINS = {"threshold": 0.9, "relative_threshold": 1.0, "remaining_threshold": 0.05}
+
+
 @pytest.fixture(scope="module")
 def both_ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     models = tmp_path_factory.mktemp("both")
-    write_bundle(models / "forward")
+    forward = write_bundle(models / "forward")
+    (forward / "manifest.json").unlink()
+    write_manifest(forward, make_manifest() | {"alignment": LINKS_ALL_THAT_REMAINS})
     backward = write_bundle(models / "reverse")
     (backward / "manifest.json").unlink()
     languages = {"name": "back", "source_language": "fr", "target_language": "en", "max_source_tokens": 20}
@@ -148,10 +155,43 @@ def test_links_of_both_directions_are_put_together(both_ways: TestClient, method
     assert found == symmetrise_points(forward, backward, method)
 
 
-def test_the_mean_of_both_matrices_is_linked_by_the_rule(both_ways: TestClient) -> None:
+def words_matrix(pair: dict[str, Any]) -> np.ndarray:
+    return np.array(pair["target"]["alignment"]["words"])
+
+
+def links_of(pair: dict[str, Any]) -> list[tuple[int, int]]:
+    return [(link["source"], link["target"]) for link in pair["target"]["alignment"]["links"]]
+
+
+def test_words_that_remain_are_linked_unless_a_threshold_is_asked_for(both_ways: TestClient) -> None:
+    body = {"source": SOURCE, "target": TARGET, "model": "tiny"}
+    [pair] = align(both_ways, **body)
+    expected = hard_links(words_matrix(pair), AlignmentRule(**LINKS_ALL_THAT_REMAINS))
+    assert len(expected) > 1
+    assert links_of(pair) == [(link.source, link.target) for link in expected]
+    [pair] = align(both_ways, **body, link_threshold=0.9)
+    assert links_of(pair) == []
+
+
+def test_the_mean_of_both_matrices_is_linked_by_the_rule_of_the_first_model(both_ways: TestClient) -> None:
+    body = {"source": SOURCE, "target": TARGET, "model": "tiny"}
+    [forward], [backward] = align(both_ways, **body), align(both_ways, source=TARGET, target=SOURCE, model="back")
+    mean = (words_matrix(forward) + words_matrix(backward).T) / 2
+    expected = hard_links(mean, AlignmentRule(**LINKS_ALL_THAT_REMAINS))
+    assert len(expected) > 1
+    [both] = align(both_ways, **body, symmetrisation="mean")
+    assert links_of(both) == [(link.source, link.target) for link in expected]
+
+
+def test_a_side_without_words_has_no_links_by_the_mean(both_ways: TestClient) -> None:
+    [pair] = align(both_ways, source="", target=TARGET, model="tiny", symmetrisation="mean")
+    assert links_of(pair) == []
+
+
+def test_the_mean_of_both_matrices_is_linked_by_the_threshold_that_is_asked_for(both_ways: TestClient) -> None:
     def matrix(**body: Any) -> np.ndarray:
         [pair] = align(both_ways, **body)
-        return np.array(pair["target"]["alignment"]["words"])
+        return words_matrix(pair)
 
     mean = (
         matrix(source=SOURCE, target=TARGET, model="tiny") + matrix(source=TARGET, target=SOURCE, model="back").T
@@ -167,7 +207,7 @@ def test_the_mean_of_both_matrices_is_linked_by_the_rule(both_ways: TestClient) 
         assert [link["weight"] for link in alignment["links"]] == pytest.approx(
             [mean[t, s] for s, t in expected], abs=1e-3
         )
-        assert (alignment["words"] is None) == (detail == "hard")
+        assert (alignment["words"] is None) == (alignment["tokens"] is None) == (detail == "hard")
 
 
 @pytest.mark.parametrize("method", ["union", "mean"])

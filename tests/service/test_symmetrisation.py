@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain import Link
-from service.symmetrisation import Point, symmetrise_links, symmetrise_points
+from service.domain import (
+    Alignment,
+    AlignmentRule,
+    AnalysedText,
+    Link,
+    Mechanism,
+    TranslatedHypothesis,
+    TranslatedText,
+    Word,
+)
+from service.symmetrisation import Point, symmetrise_links, symmetrise_pairs, symmetrise_points
 
 GROW: Any = "grow-diag-final-and"
 
@@ -61,6 +71,16 @@ def test_weights_are_the_mean_of_both_directions() -> None:
     backward = (Link(1, 1, 0.25), Link(2, 1, 0.5))
     assert symmetrise_links(forward, backward, "union") == (Link(0, 0, 0.25), Link(1, 1, 0.5), Link(2, 1, 0.25))
     assert symmetrise_links(forward, backward, "intersection") == (Link(1, 1, 0.5),)
+
+
+TEXT = AnalysedText("tea", (), (), (Word("tea", 0, 3),))
+HARD = Alignment(Mechanism("luong", normalized=True), tokens=None, words=None, links=(Link(0, 0, 0.5),))
+LINKS_ALONE = TranslatedText(TEXT, (TranslatedHypothesis(TEXT, np.zeros(0, np.float32), 0.0, 0.0, (HARD,), ()),))
+
+
+def test_the_mean_needs_matrices() -> None:
+    with pytest.raises(ValueError, match="needs matrices"):
+        symmetrise_pairs([LINKS_ALONE], [LINKS_ALONE], "mean", AlignmentRule())
 
 
 def literal(forward: set[Point], backward: set[Point]) -> set[Point]:
