@@ -210,7 +210,7 @@ class LinkRuleModel(ApiModel):
     threshold: float = Field(description="least weight of a link between words that may have others")
     relative_threshold: float = Field(description="least weight as a share of the target word's greatest weight")
     remaining_threshold: float | None = Field(
-        description="least weight of a link between two words that the thresholds left without; null for no such links"
+        description="least weight of a link between two words that have no other link; null for no such links"
     )
 
 

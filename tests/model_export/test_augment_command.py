@@ -78,6 +78,12 @@ def test_sources_are_lower_case_and_every_second_pair_loses_its_full_stop(pairs:
     assert list(originals) == [""]  # the pair without a capital letter
 
 
+def test_nothing_is_written_in_lower_case_unless_asked_for(pairs: Path) -> None:
+    output = pairs.with_name("more.tsv")
+    assert main([*map(str, ("augment", "--input", pairs, "--joined", 0, "--unpunctuated", 0, "--output", output))]) == 0
+    assert output.read_bytes() == b""
+
+
 def test_too_few_statements_are_refused(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     output = pairs.with_name("more.tsv")
     arguments = ("augment", "--input", pairs, "--joined", 1, "--unpunctuated", 1, "--output", output)
