@@ -75,7 +75,7 @@ def add_vote(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument(
         "--output", required=True, type=Path, metavar="FILE", help="Pharaoh file; replaced if it exists"
     )
-    parser.set_defaults(command="model_export.symmetrise_command:run_vote")
+    parser.set_defaults(command="model_export.vote_command:run_vote")
 
 
 def add_augment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -10,18 +10,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from tqdm import tqdm
 
 from model_export.corpus_readers import Corpus, SentencePair, read_lines
 from model_export.errors import DataError
 from service.bundle.normalization import normalize
 from service.bundle.words import find_words
 from service.domain import IntArray
+from service.symmetrisation import Point
 
 SOURCE_WORDS_FILE: Final = "source.words"
 TARGET_WORDS_FILE: Final = "target.words"
@@ -166,3 +169,27 @@ def _join_words(text: str) -> str:
     """The words with a space between each two, normalised as for the model, none of them lost or split."""
     words = (word.text for word in find_words(text))
     return " ".join("".join(normalize(word).text.split()).lower() or word for word in words)
+
+
+def pharaoh_line(points: Iterable[Point]) -> str:
+    """Writes links, ordered by source, then target."""
+    return " ".join(f"{source}-{target}" for source, target in sorted(points)) + "\n"
+
+
+def read_side_by_side(paths: Sequence[Path], doing: str) -> Iterator[list[set[Point]]]:
+    """Yields the links of each line of all files.
+
+    Raises:
+        DataError: a file cannot be read, a line is malformed, or one file has more lines; names file and line.
+    """
+    lines = zip_longest(*map(read_lines, paths))
+    for number, texts in enumerate(tqdm(lines, doing, unit=" lines"), start=1):
+        longest = next(path for path, text in zip(paths, texts, strict=True) if text is not None)
+        for path, text in zip(paths, texts, strict=True):
+            if text is None:
+                raise DataError(f"{path}: line {number} is missing: {longest} has more lines")
+        yield [_read_points(path, number, text) for path, text in zip(paths, texts, strict=True)]
+
+
+def _read_points(path: Path, number: int, text: bytes) -> set[Point]:
+    return {(source, target) for source, target in parse_links(f"{path}: line {number}", text).tolist()}

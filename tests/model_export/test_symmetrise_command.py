@@ -1,4 +1,4 @@
-"""`interlinear-export symmetrise` and `vote`: hand-made links, line by line, and what is wrong with files."""
+"""`interlinear-export symmetrise`: hand-made links of both directions, line by line, and what is wrong with files."""
 
 from __future__ import annotations
 
@@ -85,41 +85,3 @@ def test_files_of_different_length_are_refused(
 def test_a_missing_file_is_named(files: list[str | Path], capsys: pytest.CaptureFixture[str]) -> None:
     Path(files[2]).unlink()
     assert fail(capsys, *files) == f"{files[2]}: cannot be read: No such file or directory"
-
-
-# --- Votes ------------------------------------------------------------------------------------------------------
-
-THIRD = ["0-0 3-4 10-2", "0-1", "1-0", ""]
-
-
-@pytest.mark.parametrize(
-    ("least", "expected"),
-    [
-        ("1", ["0-0 0-4 1-1 1-2 3-4 10-2", "0-0 0-1", "1-0", "0-0 2-1", ""]),
-        ("2", ["0-0 3-4", "0-1", "1-0", "0-0 2-1", ""]),
-        ("3", ["0-0", "", "", "", ""]),
-    ],
-)
-def test_links_stay_that_enough_files_have(
-    tmp_path: Path, least: str, expected: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    voters = [write(tmp_path / name, lines) for name, lines in (("a", FORWARD), ("b", REVERSE), ("c", THIRD))]
-    assert run(["vote", "--input", *voters, "--least", least, "--output", tmp_path / "links"]) == expected
-    count = sum(len(line.split()) for line in expected)
-    assert capsys.readouterr().out.startswith(f"{count} links stand in at least {least} of 3 files\nwrote 4 lines to ")
-
-
-def test_a_voter_with_fewer_lines_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    a, b, c = (write(tmp_path / name, lines) for name, lines in (("a", FORWARD), ("b", REVERSE), ("c", THIRD[:2])))
-    shown = fail(capsys, "vote", "--input", a, b, c, "--output", tmp_path / "links")
-    assert shown == f"{c}: line 3 is missing: {a} has more lines"
-    assert not (tmp_path / "links").exists()
-
-
-@pytest.mark.parametrize("least", [0, 3])
-def test_votes_that_no_link_can_have_are_refused(
-    tmp_path: Path, least: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    voters = [write(tmp_path / name, FORWARD) for name in "ab"]
-    shown = fail(capsys, "vote", "--input", *voters, "--least", least, "--output", tmp_path / "links")
-    assert shown == "--least: must be from 1 to the number of files of --input, 2"
