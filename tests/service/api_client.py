@@ -10,6 +10,7 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from service.api.align_schemas import AlignResponse
 from service.api.schemas import ProblemModel
 from service.bundle.reader import read_bundle
 from service.decoding.backend import DecoderRows, StepOutput
@@ -88,3 +89,11 @@ def check_problem(answer: Any, status: int, name: str, field: str | None = None)
     assert MARKER not in answer.text
     assert "Traceback" not in answer.text
     return answer.json()  # type: ignore[no-any-return]
+
+
+def align(client: TestClient, **body: Any) -> list[dict[str, Any]]:
+    """The pairs that come back, whose form is checked."""
+    answer = client.post("/align", json=body)
+    assert answer.status_code == 200, answer.text
+    AlignResponse.model_validate_json(answer.content)
+    return answer.json()["pairs"]  # type: ignore[no-any-return]
