@@ -8,19 +8,23 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from service.bundle.tokenizer import Tokenizer
 from service.bundle.words import find_words
+from service.capitals import encode_as_read, to_capitals
 from service.domain import AnalysedText, Sentence, Token, Word
 from service.segmentation import choose_pause, find_pauses, split_sentences
 
 END_OF_SENTENCE = "</s>"
 
 
-def analyse_sentences(text: str, tokenizer: Tokenizer, max_tokens: int) -> tuple[list[AnalysedText], list[str]]:
+def analyse_sentences(
+    text: str, tokenizer: Tokenizer, max_tokens: int, in_capitals: bool | None = None
+) -> tuple[list[AnalysedText], list[str]]:
     """Takes a source text apart.
 
     Args:
         text: any text.
         tokenizer: the model's.
         max_tokens: sentences of more tokens, end of sentence included, are parted at pauses; what has none stays long.
+        in_capitals: whether to read its sentences in lower case; None leaves it to the rule of `service.capitals`.
 
     Returns:
         Its sentences or their parts, each for itself with ranges that begin at 0 and an end-of-sentence token, and the
@@ -30,7 +34,7 @@ def analyse_sentences(text: str, tokenizer: Tokenizer, max_tokens: int) -> tuple
     sentences: list[AnalysedText] = []
     separators: list[str] = []
     end_of_last = 0
-    parts = (part for place in split_sentences(text) for part in _part(text, place, tokenizer, max_tokens))
+    parts = (part for place in split_sentences(text) for part in _part(text, place, tokenizer, max_tokens, in_capitals))
     for start, analysed in parts:
         if len(analysed.tokens) == 1:  # the end of sentence alone
             continue
@@ -41,17 +45,17 @@ def analyse_sentences(text: str, tokenizer: Tokenizer, max_tokens: int) -> tuple
 
 
 def _part(
-    text: str, place: tuple[int, int], tokenizer: Tokenizer, max_tokens: int
+    text: str, place: tuple[int, int], tokenizer: Tokenizer, max_tokens: int, in_capitals: bool | None
 ) -> Iterator[tuple[int, AnalysedText]]:
-    """Parts a sentence until every part fits; yields their starts with them."""
+    """Parts a sentence until every part fits; yields their starts with them. All are read as the whole is."""
     start, end = place
-    analysed = analyse_whole(text[start:end], tokenizer)
+    analysed = analyse_whole(text[start:end], tokenizer, in_capitals)
     ranges = _ranges_that_fit(analysed, max_tokens) if len(analysed.tokens) > max_tokens else []
     if len(ranges) < 2:
         yield start, analysed
         return
     for part_start, part_end in ranges:  # a word at a part's start can have a token more, so a part may still not fit
-        yield from _part(text, (start + part_start, start + part_end), tokenizer, max_tokens)
+        yield from _part(text, (start + part_start, start + part_end), tokenizer, max_tokens, analysed.in_capitals)
 
 
 def _ranges_that_fit(sentence: AnalysedText, max_tokens: int) -> list[tuple[int, int]]:
@@ -74,14 +78,24 @@ def _ranges_that_fit(sentence: AnalysedText, max_tokens: int) -> list[tuple[int,
     return list(divide(0, len(sentence.text)))
 
 
-def analyse_whole(text: str, tokenizer: Tokenizer) -> AnalysedText:
-    """Takes a text apart as a single sentence, with an end-of-sentence token and ranges that begin at 0."""
+def analyse_whole(text: str, tokenizer: Tokenizer, in_capitals: bool | None = None) -> AnalysedText:
+    """Takes a text apart as a single sentence, with an end-of-sentence token and ranges that begin at 0.
+
+    Args:
+        text: any text.
+        tokenizer: the model's.
+        in_capitals: as of `analyse_sentences`.
+    """
+    tokens, lowered = encode_as_read(text, tokenizer, in_capitals)
     end_token = Token(tokenizer.eos_id, END_OF_SENTENCE, len(text), len(text), special=True)
-    return AnalysedText(text, (), (*tokenizer.encode(text), end_token), tuple(find_words(text)))
+    return AnalysedText(text, (), (*tokens, end_token), tuple(find_words(text)), lowered)
 
 
 def analyse_decoded(
-    target_ids: Sequence[int], tokenizer: Tokenizer, replacements: Mapping[int, str] | None = None
+    target_ids: Sequence[int],
+    tokenizer: Tokenizer,
+    replacements: Mapping[int, str] | None = None,
+    in_capitals: bool = False,
 ) -> AnalysedText:
     """Turns decoded ids into a sentence with ranges that begin at 0; one token for each id.
 
@@ -89,9 +103,11 @@ def analyse_decoded(
         target_ids: what search produced.
         tokenizer: the model's.
         replacements: text that stands for the token at an index.
+        in_capitals: whether its source is; then so are its text and words, not its tokens' pieces.
     """
     decoded = tokenizer.decode(target_ids, replacements)
-    return AnalysedText(decoded.text, (), decoded.tokens, tuple(find_words(decoded.text)))
+    text = to_capitals(decoded.text) if in_capitals else decoded.text
+    return AnalysedText(text, (), decoded.tokens, tuple(find_words(text)), in_capitals)
 
 
 def join_sentences(sentences: Sequence[AnalysedText], separators: Sequence[str]) -> AnalysedText:

@@ -222,6 +222,7 @@ class AnalysedText:
     sentences: tuple[Sentence, ...]
     tokens: tuple[Token, ...]
     words: tuple[Word, ...]
+    in_capitals: bool = False  # a sentence that the model reads or writes in lower case, as `service.capitals` says
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import TypeAlias
 from service.alignment import choose_rows
 from service.analysis import join_sentences
 from service.bundle.tokenizer import GrowingText
+from service.capitals import to_capitals
 from service.decoding.lane import Hypotheses
 from service.decoding.progress import Progress
 from service.domain import (
@@ -189,7 +190,8 @@ class _GrowingSentence:
         replacements = replace_unknowns(tokens.target_ids, tokens.attentions[0], self._source, unk_id)
         rows = _Rows(tokens.token_log_probs, tokens.attentions, self._translator.alternatives(tokens.alternatives))
         for index, token_id in enumerate(tokens.target_ids):
-            start, end = self._text.add(replacements.get(index, tokenizer.surface(token_id)))
+            surface = replacements.get(index, tokenizer.surface(token_id))
+            start, end = self._text.add(to_capitals(surface) if self._source.in_capitals else surface)
             token = Token(token_id, tokenizer.piece(token_id), start, end, tokenizer.is_special(token_id))
             self._waiting.append(_Waiting(token, index, rows))
         return list(self._release())

@@ -11,6 +11,7 @@ from typing import Protocol
 from service.alignment import DEFAULT_RULE, AlignmentDetail, align, choose_rows
 from service.analysis import analyse_decoded, analyse_sentences, join_sentences
 from service.bundle.tokenizer import Tokenizer
+from service.capitals import can_begin_in_capitals, to_lower_case
 from service.decoding.jobs import default_length_limit
 from service.decoding.lane import Hypotheses
 from service.decoding.progress import Listener
@@ -72,14 +73,6 @@ class Source:
     separators: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Forced:
-    """What every sentence begins with, and what it never holds, as token ids."""
-
-    prefix_ids: tuple[int, ...]
-    suppressed_ids: tuple[int, ...]
-
-
 @lru_cache(maxsize=1024)  # few lengths, and mostly the same options
 def _with_limit(options: DecodingOptions, max_decoding_length: int) -> DecodingOptions:
     return replace(options, max_decoding_length=max_decoding_length)
@@ -130,6 +123,8 @@ class Translator:
         the sentences. Its `score` is their mean: comparable between texts of any length, the sentence's own score
         where there is one sentence, and never better for a later hypothesis.
 
+        A sentence in capitals is read as `service.capitals` says; with a prefix, only if that is in capitals too.
+
         Alignment matrices stand on the hypothesis where the text has one sentence and on each sentence where it has
         several; links are on the hypothesis, between words of the whole text.
 
@@ -168,13 +163,16 @@ class Translator:
         longest = limits.preferred_source_tokens or limits.max_source_tokens
         if target_prefix:
             longest = limits.max_source_tokens  # it belongs to one sentence, which is left whole if that can be
-        sources = [self._take_apart(f"text[{index}]", text, longest) for index, text in enumerate(texts)]
-        forced = _Forced(self._prefix_ids(target_prefix, sources), self._suppressed_ids(options.suppressed_tokens))
-        return sources, [self._job(each, options, forced) for source in sources for each in source.sentences]
+        in_capitals = None if can_begin_in_capitals(target_prefix or "") else False
+        sources = [self._take_apart(f"text[{index}]", text, longest, in_capitals) for index, text in enumerate(texts)]
+        prefix_ids = self._prefix_ids(target_prefix, sources)
+        suppressed_ids = self._suppressed_ids(options.suppressed_tokens)
+        sentences = [each for source in sources for each in source.sentences]
+        return sources, [self._job(each, options, prefix_ids[each.in_capitals], suppressed_ids) for each in sentences]
 
-    def _take_apart(self, field: str, text: str, preferred_tokens: int) -> Source:
+    def _take_apart(self, field: str, text: str, preferred_tokens: int, in_capitals: bool | None) -> Source:
         limit = self._limits.max_source_tokens
-        sentences, separators = analyse_sentences(text, self.tokenizer, min(preferred_tokens, limit))
+        sentences, separators = analyse_sentences(text, self.tokenizer, min(preferred_tokens, limit), in_capitals)
         longest = max((len(sentence.tokens) for sentence in sentences), default=0)
         if longest > limit:
             raise TextTooLongError(
@@ -184,13 +182,16 @@ class Translator:
             )
         return Source(field, sentences, separators)
 
-    def _prefix_ids(self, target_prefix: str | None, sources: Sequence[Source]) -> tuple[int, ...]:
+    def _prefix_ids(self, target_prefix: str | None, sources: Sequence[Source]) -> dict[bool, tuple[int, ...]]:
+        """What sentences begin with, by whether they are in capitals."""
         if not target_prefix:
-            return ()
-        prefix_ids = tuple(token.id for token in self.tokenizer.encode(target_prefix))
-        if not prefix_ids:
-            return ()
-        if self.tokenizer.unk_id in prefix_ids:
+            return {False: (), True: ()}
+        written = {False: target_prefix, True: to_lower_case(target_prefix)}
+        prefix_ids = {each: tuple(token.id for token in self.tokenizer.encode(written[each])) for each in written}
+        if not prefix_ids[False]:
+            return prefix_ids
+        kinds = {sentence.in_capitals for source in sources for sentence in source.sentences}
+        if any(self.tokenizer.unk_id in prefix_ids[each] for each in kinds):
             raise InvalidRequestError("target_prefix: holds characters that the model cannot write", "target_prefix")
         for source in sources:
             if len(source.sentences) != 1:
@@ -214,15 +215,21 @@ class Translator:
             ids.append(token_id)
         return tuple(ids)
 
-    def _job(self, sentence: AnalysedText, options: DecodingOptions, forced: _Forced) -> DecodingJob:
+    def _job(
+        self,
+        sentence: AnalysedText,
+        options: DecodingOptions,
+        prefix_ids: tuple[int, ...],
+        suppressed_ids: tuple[int, ...],
+    ) -> DecodingJob:
         source_ids = tuple(token.id for token in sentence.tokens)
         most, least = self._limits.max_decoding_length, options.min_decoding_length
         length = options.max_decoding_length
         if length is None:
-            length = min(most, max(least, len(forced.prefix_ids) + default_length_limit(len(source_ids))))
+            length = min(most, max(least, len(prefix_ids) + default_length_limit(len(source_ids))))
         elif length > most:
             raise InvalidRequestError(f"max_decoding_length: must be at most {most}", "max_decoding_length")
-        return DecodingJob(source_ids, _with_limit(options, length), forced.prefix_ids, forced.suppressed_ids)
+        return DecodingJob(source_ids, _with_limit(options, length), prefix_ids, suppressed_ids)
 
     def read(self, sentence: AnalysedText, hypotheses: Hypotheses, wanted: Wanted) -> list[Decoded]:
         """Turns what search found for a sentence into text with what is wanted besides."""
@@ -230,7 +237,7 @@ class Translator:
         for each in hypotheses:
             attentions = choose_rows((each.attention, *each.other_attentions), self.mechanisms)
             replacements = replace_unknowns(each.target_ids, attentions[0], sentence, self.tokenizer.unk_id)
-            target = analyse_decoded(each.target_ids, self.tokenizer, replacements)
+            target = analyse_decoded(each.target_ids, self.tokenizer, replacements, sentence.in_capitals)
             pairs = zip(self.mechanisms, attentions, strict=True)
             decoded.append(
                 Decoded(

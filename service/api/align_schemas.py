@@ -43,7 +43,10 @@ class AlignRequest(ApiModel):
     """A text and its translation, or lists of both. Each side is given as text or as words."""
 
     source: TextOrList | None = Field(
-        None, description="a text, or a list of texts; each is aligned as one unit", examples=["I like tea."]
+        None,
+        description="a text, or a list of texts; each is aligned as one unit, and read in lower case by the same rule "
+        "as a sentence in capitals that is translated; so is each target",
+        examples=["I like tea."],
     )
     target: TextOrList | None = Field(
         None, description="its translation, or a list of as many translations", examples=["J'aime le thé."]

@@ -51,7 +51,9 @@ class TranslateRequest(ApiModel):
     """What to translate, with which model, and how. Give `model`, or both languages."""
 
     text: TextOrList = Field(
-        description="A text of any number of sentences, or a list of such texts. NUL characters are refused.",
+        description="A text of any number of sentences, or a list of such texts. NUL characters are refused. A "
+        "sentence in capitals throughout is read in lower case, and its translation is in capitals, where lower case "
+        "takes fewer tokens",
         examples=["I like tea."],
     )
     model: str | None = Field(None, description="a model's name, as `GET /models` lists it", examples=["eng-fra"])
@@ -81,7 +83,9 @@ class TranslateRequest(ApiModel):
         _DEFAULTS.min_decoding_length, ge=0, description="fewest target tokens per sentence"
     )
     target_prefix: Text | None = Field(
-        None, description="what the translation begins with; the text must be a single sentence"
+        None,
+        description="what the translation begins with; the text must be a single sentence. One in capitals is read in "
+        "lower case only if this is in capitals too",
     )
     repetition_penalty: float = Field(
         _DEFAULTS.repetition_penalty,

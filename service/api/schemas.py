@@ -56,7 +56,7 @@ class AlternativeModel(ApiModel):
 
 
 class TargetTokenModel(TokenModel):
-    """A subword of a translation."""
+    """A subword of a translation; `text` is what the model wrote, whatever the service put in capitals."""
 
     log_prob: float | None = Field(None, description="absent if `return_scores` is false")
     alternatives: list[AlternativeModel] | None = Field(
@@ -66,7 +66,7 @@ class TargetTokenModel(TokenModel):
 
 
 class SourceModel(ApiModel):
-    """The text as the model saw it."""
+    """The text, and what the model read of it: tokens of a sentence in capitals are pieces in lower case."""
 
     text: str
     sentences: list[CharacterRange]

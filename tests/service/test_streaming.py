@@ -35,7 +35,7 @@ from tests.service.translation_fakes import (
     make_translator,
 )
 
-TEXTS = ["I like tea. « Oh! »", "", "Łukasz"]
+TEXTS = ["I like tea. « Oh! »", "", "Łukasz", "TOM'S TEA, NO TEA"]
 
 
 class TellingDecoder(EchoDecoder):

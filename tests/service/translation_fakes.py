@@ -66,6 +66,23 @@ class WordTokenizer:
         return DecodedText(text, tuple(tokens))
 
 
+class LetterTokenizer(WordTokenizer):
+    """One token per letter of words in capitals, but for those it is told that it knows; else as a `WordTokenizer`."""
+
+    def __init__(self, *known: str) -> None:
+        super().__init__()
+        self._known = known
+
+    def encode(self, text: str) -> tuple[Token, ...]:
+        return tuple(piece for token in super().encode(text) for piece in self._pieces(token))
+
+    def _pieces(self, token: Token) -> list[Token]:
+        if not token.text.isupper() or token.text in self._known:
+            return [token]
+        places = enumerate(token.text, start=token.start)
+        return [Token(self.id_of(letter), letter, start, start + 1) for start, letter in places]
+
+
 class RoomyDecoder:
     """Has room for any number of sentences."""
 
