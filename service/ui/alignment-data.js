@@ -16,9 +16,7 @@ export function pickHypothesis(translation, index = 0) {
  * (target x source) or null, `links` between the part's units, `first`, the index of each side's first unit in the whole text.
  */
 export function readParts({ source, hypothesis }, { granularity, mechanism }) {
-  const sentences = hypothesis.sentences?.length
-    ? hypothesis.sentences
-    : [wholeText(source, hypothesis)];
+  const sentences = hypothesis.sentences?.length ? hypothesis.sentences : [wholeText(source, hypothesis)];
   return sentences.map((sentence) => {
     const whole = ofMechanism(hypothesis, mechanism);
     const own = ofMechanism(sentence, mechanism) ?? whole;

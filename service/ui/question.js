@@ -3,7 +3,7 @@
 import { percent } from "./alignment-parts.js";
 import { button, make } from "./elements.js";
 
-const SPACE_SIGN = /\u2581/g; // in tokens
+const SPACE = "\u2581"; // in tokens; no prefix ends with one
 const END = "</s>";
 const ENDING = "end here";
 
@@ -14,20 +14,21 @@ const ENDING = "end here";
 export function alternativesAt(hypothesis, unit, granularity) {
   const inside = ({ start, end, special }) => !special && start >= unit.start && end <= unit.end;
   const tokens = granularity === "tokens" ? [hypothesis.tokens[unit.index]] : hypothesis.tokens.filter(inside);
+  const small = ({ text, special }) => !special && /\p{Ll}/u.test(text);
+  const raised = !small(hypothesis) && hypothesis.tokens.some(small); // to capitals, as the source has them
   return tokens.map((token) => ({
     token,
     alternatives: (token.alternatives ?? [])
-      .filter((each) => each.text !== token.text && (each.special ? each.text === END : says(each.text)))
-      .map((each) => describe(each, Array.from(hypothesis.text).slice(0, token.start).join("")))
-      .filter((each) => each !== null),
+      .filter((each) => each.text !== token.text && (each.special ? each.text === END : each.text !== SPACE))
+      .map((each) => describe(each, Array.from(hypothesis.text).slice(0, token.start).join("").trimEnd(), raised))
+      .filter(Boolean),
   }));
 }
 
-function describe({ text, special, log_prob: logProb }, before) {
+function describe({ text, special, log_prob: logProb }, kept, raised) {
   const probability = Math.exp(logProb);
-  const kept = before.trimEnd();
   if (special) return kept ? { text: ENDING, probability, change: { target: kept } } : null;
-  const prefix = (kept + text.replace(SPACE_SIGN, " ")).trimStart();
+  const prefix = (kept + (raised ? text.toUpperCase() : text).replaceAll(SPACE, " ")).trimStart();
   return prefix ? { text, probability, change: { prefix } } : null;
 }
 
@@ -53,13 +54,8 @@ export function questionPanel(places, choose, close) {
   return panel;
 }
 
-/** Whether a token is more than a space, which no prefix ends with. */
-function says(token) {
-  return token.replace(SPACE_SIGN, "") !== "";
-}
-
 /** A token as people read it: without the sign for a space, or marked as the rest of a word. */
 function shownText(token) {
-  const text = token.replace(SPACE_SIGN, " ").trim();
-  return token.startsWith("\u2581") || !/^\p{L}/u.test(text) || text === ENDING ? text : `…${text}`;
+  const text = token.replaceAll(SPACE, " ").trim();
+  return token.startsWith(SPACE) || !/^\p{L}/u.test(text) || text === ENDING ? text : `…${text}`;
 }

@@ -45,14 +45,14 @@ function withStyles(drawing) {
   return copy;
 }
 
-/** Paints an SVG document as PNG, with `scale` pixels for each CSS pixel. */
-export async function toPng(svgDocument, scale = 2) {
+/** Paints an SVG document as PNG, twice as large. */
+export async function toPng(svgDocument) {
   const image = new Image();
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svgDocument)}`;
   await image.decode();
   const canvas = document.createElement("canvas");
-  canvas.width = image.naturalWidth * scale;
-  canvas.height = image.naturalHeight * scale;
+  canvas.width = image.naturalWidth * 2;
+  canvas.height = image.naturalHeight * 2;
   canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
   return new Promise((done, fail) => {
     canvas.toBlob((blob) => (blob ? done(blob) : fail(new Error("The picture is too large for PNG."))), "image/png");
