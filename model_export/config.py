@@ -149,9 +149,6 @@ class TrainConfig(StrictModel):
             (Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5, without restarts).
         final_learning_rate_factor: where the decay ends, as a fraction of `learning_rate`.
         label_smoothing: probability mass spread over the vocabulary (Szegedy et al. 2016, arXiv:1512.00567, section 7).
-        average_decay: what an exponential moving average of the weights keeps of itself at every step; dev judges, and
-            the run keeps, the averaged weights. 0 means no average (Polyak & Juditsky 1992; Tarvainen & Valpola 2017,
-            arXiv:1703.01780, for the exponential form).
         subword_candidates: how many of a word's best segmentations are drawn from, anew in every epoch; 1 always takes
             the best; see `model_export.subword_sampling`.
         subword_alpha: 0 draws all of these alike, 1 by their probability.
@@ -177,7 +174,6 @@ class TrainConfig(StrictModel):
     warmup_steps: int = Field(default=500, ge=0)
     final_learning_rate_factor: float = Field(default=0.05, ge=0, le=1)
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
-    average_decay: float = Field(default=0.0, ge=0, lt=1)
     subword_candidates: int = Field(default=1, ge=1, le=64)
     subword_alpha: float = Field(default=0.2, ge=0, le=1)
     concatenated_share: float = Field(default=0.0, ge=0, le=1)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager, nullcontext
+from collections.abc import Iterable
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -74,8 +74,6 @@ class Trainer:
             schedule,
             beta_2=ADAM_BETA_2,
             global_clipnorm=self.config.clip_norm,
-            use_ema=self.config.average_decay > 0,
-            ema_momentum=self.config.average_decay,
             name="adam",
         )
         optimizer.build(self.model.trainable_variables)
@@ -193,28 +191,12 @@ class Trainer:
         return {name: float(name == ALIGNER or self.config.alignment_weight > 0) for name in self._alignment_weights}
 
     def _end_epoch(self, train_loss: float, writer: Writer) -> None:
-        """Judges the weights, or their average, on dev, and keeps them if they are the best so far."""
-        with self._averaged_weights():
-            dev_losses = self.evaluate()
-            self._record_epoch(train_loss, dev_losses, writer)
+        """Judges the weights on dev, and keeps them if they are the best so far."""
+        dev_losses = self.evaluate()
+        self._record_epoch(train_loss, dev_losses, writer)
         self._save_checkpoint()
         shown = [f"dev {name.replace('_', ' ')} {value:.4f}" for name, value in dev_losses.items()]
         tqdm.write(f"epoch {self.progress.epoch}: train nll {train_loss:.4f}, {', '.join(shown)} per token")
-
-    @contextmanager
-    def _averaged_weights(self) -> Iterator[None]:
-        """Puts the weights' average in their place for a while, if there is one."""
-        variables = self.model.trainable_variables
-        weights = [np.copy(np.asarray(variable)) for variable in variables] if self.config.average_decay else []
-        if weights:
-            self._learner.optimizer.finalize_variable_values(variables)
-            for variable in variables:  # JAX would share the average's memory, and give it up with the variable's
-                variable.assign(np.copy(np.asarray(variable)))
-        try:
-            yield
-        finally:
-            for variable, weight in zip(variables, weights, strict=False):  # none are kept where there is no average
-                variable.assign(weight)
 
     def _record_epoch(self, train_loss: float, dev_losses: dict[str, float], writer: Writer) -> None:
         dev_loss = dev_losses["nll"]

@@ -13,7 +13,7 @@ import numpy as np
 from tests.reversing_task import CONFIG, training_arguments
 
 SHORT_CONFIG = CONFIG.replace("dropout: 0.0", "dropout: 0.2").replace(
-    "epochs: 4", "epochs: 2\n  checkpoint_every_steps: 3\n  average_decay: 0.9"
+    "epochs: 4", "epochs: 2\n  checkpoint_every_steps: 3"
 )
 
 
