@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+import model_export
 from model_export.config import (
     DataSource,
     ExperimentConfig,
@@ -184,3 +185,10 @@ def test_mechanisms_share_the_attention_vector() -> None:
 def test_a_configuration_does_not_change() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         ModelConfig().units = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    "path", sorted(Path(model_export.__file__).parent.glob("configs/*.yaml")), ids=lambda path: path.name
+)
+def test_the_configurations_that_come_with_the_package_are_valid(path: Path) -> None:
+    assert read_config(path).model.aligner is not None
