@@ -13,7 +13,8 @@ Heuristic: TypeAlias = Literal["unattended_source_word", "repeated_target_word",
 class OmissionRule:
     """What attention of a source word speaks for its having been left out; `service.diagnostics` says how.
 
-    The defaults were tuned for the built-in model, on the half of the gold alignments that is for tuning.
+    The defaults are those of older bundles; newer ones hold what was tuned for their model, and their model cards how
+    often it is right.
 
     Attributes:
         unattended_below: attention that it got from all target words together, looking back at what they come from.
