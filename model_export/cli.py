@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -164,8 +165,24 @@ def _add_alignment(group: argparse._ArgumentGroup) -> None:
         "--reverse-bundle", type=Path, metavar="DIR", help="a bundle of the other direction: symmetrises links too"
     )
     group.add_argument(
+        "--compare-links",
+        type=_name_and_file,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=FILE",
+        help="also judge links of other aligners: Pharaoh, one line for each pair, words as `words --gold` writes them",
+    )
+    group.add_argument(
         "--diagnostics", action="store_true", help="also delete and double words of --gold, and judge what is found"
     )
+
+
+def _name_and_file(text: str) -> tuple[str, Path]:
+    name, _, file = text.partition("=")
+    if not file or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=FILE, the name made of letters, digits, and . _ + -")
+    return name, Path(file)
 
 
 def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

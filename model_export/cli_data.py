@@ -29,11 +29,13 @@ def add_words(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         "words",
         help="write the words that a word aligner has to link",
         description="Write the words of sentence pairs, one line for each line of the input, for an aligner such as "
-        "eflomal or fast_align, whose links `train --alignments` then takes.",
+        "eflomal or fast_align, whose links `train --alignments` then takes; or those of a gold file, one line for "
+        "each pair, for links that `evaluate --compare-links` judges.",
     )
-    parser.add_argument(
-        "--input", required=True, type=Path, nargs="+", metavar="FILE", help="training pairs, as `train` gets them"
-    )
+    pairs = parser.add_mutually_exclusive_group(required=True)
+    pairs.add_argument("--input", type=Path, nargs="+", metavar="FILE", help="training pairs, as `train` gets them")
+    pairs.add_argument("--gold", type=Path, metavar="FILE", help="gold alignments, as `evaluate` gets them")
+    parser.add_argument("--part", metavar="NAME", help="only this part of the gold file")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="directory for the files")
     parser.add_argument("--source-language", metavar="CODE", help="of a TMX file; the others need none")
     parser.add_argument("--target-language", metavar="CODE", help="likewise")

@@ -141,6 +141,15 @@ def load_run(path: Path) -> EvaluatedModel:
     return EvaluatedModel(KerasBackend(model), run.read_tokenizer(), training.max_source_tokens, "keras", mechanisms)
 
 
+def describe_links(model: EvaluatedModel) -> str:
+    """What a model's links depend on, as signatures say it: its primary mechanism and the rule."""
+    rule, mechanism = model.rule, model.mechanisms[0]
+    thresholds = f"threshold:{rule.threshold:g}|relative:{rule.relative_threshold:g}"
+    if rule.remaining_threshold is not None:
+        thresholds += f"|remaining:{rule.remaining_threshold:g}"
+    return f"{mechanism.name}|offset:{mechanism.row_offset}|{thresholds}"
+
+
 class LocalDecoder:
     """A `service.translator.Decoder` that decodes everything at once, similar lengths together.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from model_export.bundle_writer import record_scores
+from model_export.compared_links import ComparedLinks, read_compared_links
 from model_export.corpus_readers import Corpus, CorpusFormat, read_pairs
 from model_export.diagnostics_command import judge_diagnostics
 from model_export.errors import ConfigError
@@ -32,6 +33,9 @@ from model_export.length_command import length_metrics, measure_by_length
 from service.bundle.manifest import AlignmentInfo, OmissionInfo, Score
 from service.domain import DecodingOptions
 
+NO_PRECISION = ""
+"""Of figures of links that were given: no graphs had part in them."""
+
 
 @dataclass
 class _Report:
@@ -52,7 +56,7 @@ def run_evaluation(arguments: Namespace) -> None:
     _check(arguments)
     corpus_format = CorpusFormat(swapped=arguments.swap)
     corpus = read_pairs([arguments.test], corpus_format, show_progress=False) if arguments.test else None
-    gold = _read_gold(arguments)
+    gold, compared = _read_gold(arguments)
     model = load_bundle(arguments.bundle, arguments.precision) if arguments.bundle else load_run(arguments.run)
     if arguments.preferred_source_tokens is not None:
         model = _parting_from(arguments.preferred_source_tokens, model)
@@ -60,7 +64,7 @@ def run_evaluation(arguments: Namespace) -> None:
     if corpus:
         _measure_translations(model, corpus, arguments, report)
     if gold:
-        _measure_alignments(model, gold, arguments, report)
+        _measure_alignments(model, gold, compared, arguments, report)
     if arguments.json:
         arguments.json.write_text(json.dumps(report.values, indent=2) + "\n", encoding="utf-8")
     if arguments.record:
@@ -69,11 +73,13 @@ def run_evaluation(arguments: Namespace) -> None:
         )
 
 
-def _read_gold(arguments: Namespace) -> GoldSet | None:
+def _read_gold(arguments: Namespace) -> tuple[GoldSet | None, list[ComparedLinks]]:
+    """The gold pairs and other aligners' links of them, both with the sides that the model wants."""
     if not arguments.gold:
-        return None
+        return None, []
     gold = read_gold(arguments.gold, arguments.part)
-    return gold.swapped if arguments.swap else gold
+    compared = [read_compared_links(name, path, gold) for name, path in arguments.compare_links]
+    return (gold.swapped, [each.swapped for each in compared]) if arguments.swap else (gold, compared)
 
 
 def _parting_from(tokens: int, model: EvaluatedModel) -> EvaluatedModel:
@@ -93,6 +99,7 @@ def _check(arguments: Namespace) -> None:
         ("--part", arguments.part, arguments.gold, "needs --gold"),
         ("--diagnostics", arguments.diagnostics, arguments.gold, "needs --gold"),
         ("--reverse-bundle", arguments.reverse_bundle, arguments.gold, "needs --gold"),
+        ("--compare-links", arguments.compare_links, arguments.gold, "needs --gold"),
         ("--tune-threshold", arguments.tune_threshold, arguments.gold, "needs --gold"),
         (
             "--tune-threshold",
@@ -104,6 +111,10 @@ def _check(arguments: Namespace) -> None:
     for option, given, needed, problem in needs:
         if given and not needed:
             raise ConfigError(f"{option}: {problem}")
+    names = [name for name, _ in arguments.compare_links]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"--compare-links: {name} is there more than once; give each file a name of its own")
 
 
 def _measure_translations(model: EvaluatedModel, corpus: Corpus, arguments: Namespace, report: _Report) -> None:
@@ -141,11 +152,17 @@ def _measure_translations(model: EvaluatedModel, corpus: Corpus, arguments: Name
         ]
 
 
-def _measure_alignments(model: EvaluatedModel, gold: GoldSet, arguments: Namespace, report: _Report) -> None:
+def _measure_alignments(
+    model: EvaluatedModel, gold: GoldSet, compared: list[ComparedLinks], arguments: Namespace, report: _Report
+) -> None:
     reverse = load_bundle(arguments.reverse_bundle, None) if arguments.reverse_bundle else None
-    found = measure_alignments(model, reverse, gold, arguments.tune_threshold)
+    found = measure_alignments(model, reverse, gold, arguments.tune_threshold, compared)
     report.values["alignment"] = found.values
-    report.scores += _gold_scores(found.metrics, gold.name, arguments, model.precision)
+    also = [f"--reverse-bundle {_name(arguments.reverse_bundle)}"] if arguments.reverse_bundle else []
+    report.scores += _gold_scores(found.metrics, gold.name, arguments, model.precision, *also)
+    for each in compared:
+        option = f"--compare-links {each.name}={each.file}"
+        report.scores += _gold_scores(found.compared[each.name], gold.name, arguments, NO_PRECISION, option)
     report.alignment = found.tuned
     if arguments.diagnostics:
         judged = judge_diagnostics(model, gold, arguments.tune_threshold)
@@ -188,7 +205,6 @@ def _gold_scores(
     options = [f"--gold {arguments.gold.name}"]
     options += [f"--part {arguments.part}"] if arguments.part else []
     options += ["--swap"] if arguments.swap else []
-    options += [f"--reverse-bundle {_name(arguments.reverse_bundle)}"] if arguments.reverse_bundle else []
     command = _command(arguments, precision, " ".join([*options, *also]))
     return [
         Score(
@@ -206,7 +222,8 @@ def _gold_scores(
 def _command(arguments: Namespace, precision: str, options: str) -> str:
     if not arguments.bundle:
         return ""
-    return f"interlinear-export evaluate --bundle {_name(arguments.bundle)} --precision {precision} {options}"
+    graphs = f" --precision {precision}" if precision else ""
+    return f"interlinear-export evaluate --bundle {_name(arguments.bundle)}{graphs} {options}"
 
 
 def _name(path: Path) -> str:

@@ -42,12 +42,21 @@ class GoldPair:
     target_words: int
 
     @property
+    def words(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The words of both sides, those that links count."""
+        return _words(self.source), _words(self.target)
+
+    @property
     def swapped(self) -> GoldPair:
         """The pair for a model of the other direction."""
         sure, possible = (
             frozenset((target, source) for source, target in links) for links in (self.sure, self.possible)
         )
         return GoldPair(self.target, self.source, sure, possible, self.target_words, self.source_words)
+
+
+def _words(side: str | tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word.text for word in find_words(side)) if isinstance(side, str) else side
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from model_export.alignment_evaluation import (
@@ -13,14 +13,18 @@ from model_export.alignment_evaluation import (
     align_gold,
     judge_aligned,
     judge_both_ways,
+    judge_links,
     tune_rule,
 )
-from model_export.evaluation import EvaluatedModel, Metric, measure_speed
+from model_export.compared_links import ComparedLinks
+from model_export.evaluation import EvaluatedModel, Metric, describe_links, measure_speed
 from model_export.gold_alignments import GoldSet
 from service.bundle.manifest import AlignmentInfo
+from service.domain import AlignmentRule
 
 ONE_DIRECTION = "one direction"
 SHOWN_RULES = 5
+SHOWN_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -31,14 +35,22 @@ class GoldReport:
         values: all figures, for JSON.
         metrics: those that are recorded, in percent, with what makes them comparable.
         tuned: the rule, if it was tuned.
+        compared: the same metrics of other aligners' links, by their names.
     """
 
     values: dict[str, Any]
     metrics: list[Metric]
     tuned: AlignmentInfo | None
+    compared: dict[str, list[Metric]] = field(default_factory=dict)
 
 
-def measure_alignments(model: EvaluatedModel, reverse: EvaluatedModel | None, gold: GoldSet, tune: bool) -> GoldReport:
+def measure_alignments(
+    model: EvaluatedModel,
+    reverse: EvaluatedModel | None,
+    gold: GoldSet,
+    tune: bool,
+    compared: Sequence[ComparedLinks] = (),
+) -> GoldReport:
     """Aligns gold pairs, prints figures, and returns them.
 
     Args:
@@ -46,36 +58,45 @@ def measure_alignments(model: EvaluatedModel, reverse: EvaluatedModel | None, go
         reverse: a model of the other direction, if links are to be symmetrised as well.
         gold: the pairs.
         tune: whether to look for the best rule first; otherwise the model's holds.
+        compared: other aligners' links of the same pairs.
 
     Raises:
         TextTooLongError: a pair is longer than a model takes.
     """
     print(_describe(gold))
-    rule, tuned = model.rule, None
-    if tune:
-        candidates = tune_rule(model, gold)
-        _print_candidates(candidates)
-        rule = candidates[0].rule
-        tuned = AlignmentInfo(**asdict(rule))
+    rule = _tune(model, gold) if tune else model.rule
     start = time.perf_counter()
     aligned = align_gold(model, gold, rule)
     speed = measure_speed(aligned, time.perf_counter() - start)
     figures = {ONE_DIRECTION: judge_aligned(aligned, gold)}
     if reverse is not None:
         figures |= judge_both_ways(aligned, align_gold(reverse, gold, reverse.rule, backward=True), gold, rule)
-    _print_figures(figures)
+    others = {_label(each): judge_links(each.links, gold.pairs) for each in compared}
+    _print_figures(figures | others)
     print(f"{speed.sentences_per_s:.1f} pairs/s, {speed.target_tokens_per_s:.0f} target tokens/s")
     signature = _signature(gold, replace(model, rule=rule), reverse)
     values = {
         "gold": gold.name,
         "pairs": len(gold.pairs),
         "rule": asdict(rule),
-        "tuned_here": tuned is not None,
-        "figures": {name: asdict(each) for name, each in figures.items()},
+        "tuned_here": tune,
+        "figures": {name: asdict(each) for name, each in (figures | others).items()},
+        "compared": [{"name": each.name, "file": each.file, "sha256": each.sha256} for each in compared],
         "speed": asdict(speed),
     }
     metrics = [metric for name, each in figures.items() for metric in _metrics(name, each, signature)]
-    return GoldReport(values, metrics, tuned)
+    of_others = {each.name: _metrics(_label(each), others[_label(each)], _given(gold, each)) for each in compared}
+    return GoldReport(values, metrics, AlignmentInfo(**asdict(rule)) if tune else None, of_others)
+
+
+def _label(compared: ComparedLinks) -> str:
+    return f"links of {compared.name}"
+
+
+def _tune(model: EvaluatedModel, gold: GoldSet) -> AlignmentRule:
+    candidates = tune_rule(model, gold)
+    _print_candidates(candidates)
+    return candidates[0].rule
 
 
 def _describe(gold: GoldSet) -> str:
@@ -117,12 +138,10 @@ def _metrics(name: str, figures: LinkFigures, signature: str) -> list[Metric]:
 
 
 def _signature(gold: GoldSet, model: EvaluatedModel, reverse: EvaluatedModel | None) -> str:
-    def describe(each: EvaluatedModel) -> str:
-        rule, mechanism = each.rule, each.mechanisms[0]
-        thresholds = f"threshold:{rule.threshold:g}|relative:{rule.relative_threshold:g}"
-        if rule.remaining_threshold is not None:
-            thresholds += f"|remaining:{rule.remaining_threshold:g}"
-        return f"{mechanism.name}|offset:{mechanism.row_offset}|{thresholds}"
+    backward = "" if reverse is None else f"|reverse-{describe_links(reverse).replace('|', '|reverse-')}"
+    return f"forced|words|pairs:{len(gold.pairs)}|{describe_links(model)}{backward}"
 
-    backward = "" if reverse is None else f"|reverse-{describe(reverse).replace('|', '|reverse-')}"
-    return f"forced|words|pairs:{len(gold.pairs)}|{describe(model)}{backward}"
+
+def _given(gold: GoldSet, compared: ComparedLinks) -> str:
+    links = sum(map(len, compared.links))
+    return f"given|words|pairs:{len(gold.pairs)}|links:{links}|sha256:{compared.sha256[:SHOWN_DIGITS]}"

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from tqdm import tqdm
 
-from model_export.corpus_readers import Corpus, SentencePair, read_lines
+from model_export.corpus_readers import Corpus, read_lines
 from model_export.errors import DataError
 from service.bundle.normalization import normalize
 from service.bundle.words import find_words
@@ -73,7 +73,8 @@ def read_alignments(paths: Sequence[Path], corpus: Corpus, swapped: bool = False
         digest.update(text + b"\n")
         links = parse_links(place, text)
         if line in pairs:
-            alignments.links.append(_check(place, links[:, ::-1] if swapped else links, pairs[line]))
+            counts = [len(find_words(side)) for side in pairs[line]]
+            alignments.links.append(check_links(place, links[:, ::-1] if swapped else links, counts))
     if line < corpus.line_count:
         name = " + ".join(str(path) for path in paths)
         raise DataError(
@@ -113,15 +114,30 @@ def parse_links(place: str, text: bytes) -> IntArray:
     return np.array(links, dtype=np.int32).reshape(-1, 2)
 
 
-def _check(place: str, links: IntArray, pair: SentencePair) -> IntArray:
-    counts = [len(find_words(side)) for side in pair]
+def check_links(
+    place: str, links: IntArray, counts: Sequence[int], command: str = "interlinear-export words"
+) -> IntArray:
+    """Checks that links are between words that are there.
+
+    Args:
+        place: file and line, for the error.
+        links: int32 (links, 2), source word and target word.
+        counts: how many words the source and the target have.
+        command: what writes the words that should have been aligned, for the error.
+
+    Returns:
+        The links; none of a pair that has no words on a side.
+
+    Raises:
+        DataError: a word is not there.
+    """
     if not all(counts):
         return links[:0]
     for side, name in enumerate(("source", "target")):
         if len(links) and (highest := int(links[:, side].max())) >= counts[side]:
             raise DataError(
                 f"{place}: links {name} word {highest}, but that side has {counts[side]} words; align the words that "
-                "`interlinear-export words` writes"
+                f"`{command}` writes"
             )
     return links
 
@@ -144,19 +160,29 @@ def spread_links(links: IntArray, source_words: IntArray, target_words: IntArray
     return np.argwhere(linked[target_words][:, source_words]).astype(np.int32)
 
 
-def write_words(corpus: Corpus, directory: Path) -> list[Path]:
-    """Writes the words of each line in lower case, separated by spaces, in the forms that aligners read.
+def words_by_line(corpus: Corpus) -> Iterator[list[list[str]]]:
+    """Yields the words of both sides of each line that the corpus was read from; none for lines that were left out."""
+    pairs = dict(zip(corpus.lines, corpus.pairs, strict=True))
+    for line in range(1, corpus.line_count + 1):
+        yield [[word.text for word in find_words(side)] for side in pairs.get(line, ("", ""))]
+
+
+def write_words(sides: Iterable[Sequence[Sequence[str]]], directory: Path) -> list[Path]:
+    """Writes the words of each pair in lower case, separated by spaces, in the forms that aligners read.
+
+    Args:
+        sides: per line the words of the source and those of the target.
+        directory: where to.
 
     Returns:
         The files: the source side, the target side, and both sides in each line with `|||` between them.
     """
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / name for name in (SOURCE_WORDS_FILE, TARGET_WORDS_FILE, PAIRS_FILE)]
-    pairs = dict(zip(corpus.lines, corpus.pairs, strict=True))
     source_file, target_file, pairs_file = (path.open("w", encoding="utf-8", newline="\n") for path in paths)
     with source_file, target_file, pairs_file:
-        for line in range(1, corpus.line_count + 1):
-            source, target = (_join_words(side) for side in pairs.get(line, ("", "")))
+        for both in sides:
+            source, target = (_join_words(side) for side in both)
             if not source or not target:
                 source = target = LEFT_OUT
             source_file.write(f"{source}\n")
@@ -165,9 +191,8 @@ def write_words(corpus: Corpus, directory: Path) -> list[Path]:
     return paths
 
 
-def _join_words(text: str) -> str:
+def _join_words(words: Iterable[str]) -> str:
     """The words with a space between each two, normalised as for the model, none of them lost or split."""
-    words = (word.text for word in find_words(text))
     return " ".join("".join(normalize(word).text.split()).lower() or word for word in words)
 
 

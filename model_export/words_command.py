@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterable, Sequence
 
 from model_export.corpus_readers import CorpusFormat, read_pairs
-from model_export.word_alignments import write_words
+from model_export.errors import ConfigError
+from model_export.gold_alignments import read_gold
+from model_export.word_alignments import words_by_line, write_words
 
 
 def run_words(arguments: Namespace) -> None:
-    """Writes the words of the pairs, and prints the files' names."""
+    """Writes the words of the pairs, and prints the files' names.
+
+    Raises:
+        ConfigError: a part is named of what has none.
+    """
+    if arguments.part and not arguments.gold:
+        raise ConfigError("--part: needs --gold")
+    count, sides = _gold_words(arguments) if arguments.gold else _corpus_words(arguments)
+    for path in write_words(sides, arguments.output):
+        print(f"wrote {count:,} lines to {path}")
+
+
+def _gold_words(arguments: Namespace) -> tuple[int, Iterable[Sequence[Sequence[str]]]]:
+    gold = read_gold(arguments.gold, arguments.part)
+    print(f"{gold.name}: {len(gold.pairs)} pairs")
+    return len(gold.pairs), (pair.words for pair in gold.pairs)
+
+
+def _corpus_words(arguments: Namespace) -> tuple[int, Iterable[Sequence[Sequence[str]]]]:
     corpus_format = CorpusFormat(
         source_language=arguments.source_language or "", target_language=arguments.target_language or ""
     )
     corpus = read_pairs(arguments.input, corpus_format, show_progress=True)
     print(corpus.report())
-    for path in write_words(corpus, arguments.output):
-        print(f"wrote {corpus.line_count:,} lines to {path}")
+    return corpus.line_count, words_by_line(corpus)

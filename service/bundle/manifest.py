@@ -141,7 +141,10 @@ class Training(_Part):
 
 
 class Score(_Part):
-    """A measured quality figure, with all that is needed to measure it again."""
+    """A measured quality figure, with all that is needed to measure it again.
+
+    `precision` is empty where no graphs had part in it: figures of links that another aligner found.
+    """
 
     metric: str
     value: float
