@@ -27,7 +27,7 @@ class DiagnosticsReport:
 
     Attributes:
         values: all figures, for JSON.
-        metrics: those that are recorded, in percent, with what makes them comparable.
+        metrics: those that are recorded, with what makes them comparable; precision and recall in percent.
         tuned: the rule for words left out, if it was tuned.
     """
 
@@ -83,4 +83,6 @@ def _metrics(figures: Mapping[Heuristic, HeuristicFigures], model: EvaluatedMode
             signature += f"|below:{rule.unattended_below:g}|expected:{rule.expected_from:g}"
         for name, share in (("precision", each.precision), ("recall", each.recall)):
             metrics.append(Metric(f"{heuristic} {name}", round(100 * share, 2), signature))
+        findings = round(each.findings_per_intact_sentence, 4)
+        metrics.append(Metric(f"{heuristic} findings per intact sentence", findings, signature))
     return metrics

@@ -39,7 +39,7 @@ MAX_DECODING_LENGTH = 512
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure: BLEU or chrF on sacreBLEU's scale of 0 to 100, with the signature that makes it comparable."""
+    """One figure, with the signature that makes it comparable: BLEU and chrF on sacreBLEU's scale of 0 to 100."""
 
     name: str
     value: float
@@ -222,6 +222,18 @@ def measure_coverage(translated: Sequence[TranslatedText]) -> Coverage:
         unlinked_target_words=1 - linked[1] / max(words[1], 1),
         unfinished=sum(not sentence.finished for sentence in sentences) / max(len(sentences), 1),
     )
+
+
+def coverage_metrics(coverage: Coverage, model: EvaluatedModel, pairs: int) -> list[Metric]:
+    """What is recorded of the coverage of the translations of so many pairs: shares in percent."""
+    counted = f"pairs:{pairs}|percent"
+    links = f"{counted}|{describe_links(model)}"
+    shares = (
+        ("source words without link", coverage.unlinked_source_words, links),
+        ("target words without link", coverage.unlinked_target_words, links),
+        ("sentences cut at the length limit", coverage.unfinished, counted),
+    )
+    return [Metric(name, round(100 * share, 2), signature) for name, share, signature in shares]
 
 
 def measure_speed(translated: Sequence[TranslatedText], seconds: float) -> Speed:

@@ -20,6 +20,7 @@ from model_export.evaluation import (
     Metric,
     Speed,
     best_texts,
+    coverage_metrics,
     load_bundle,
     load_run,
     measure_coverage,
@@ -61,10 +62,12 @@ def run_evaluation(arguments: Namespace) -> None:
     if arguments.preferred_source_tokens is not None:
         model = _parting_from(arguments.preferred_source_tokens, model)
     report = _Report({"precision": model.precision})
-    if corpus:
-        _measure_translations(model, corpus, arguments, report)
     if gold:
         _measure_alignments(model, gold, compared, arguments, report)
+    if report.alignment:
+        model = replace(model, rule=report.alignment.rule)  # words without links are counted by the rule that is kept
+    if corpus:
+        _measure_translations(model, corpus, arguments, report)
     if arguments.json:
         arguments.json.write_text(json.dumps(report.values, indent=2) + "\n", encoding="utf-8")
     if arguments.record:
@@ -143,7 +146,8 @@ def _measure_translations(model: EvaluatedModel, corpus: Corpus, arguments: Name
         "coverage": asdict(coverage),
         "speed": asdict(speed),
     }
-    report.scores += [_translation_score(metric, arguments, model.precision) for metric in metrics]
+    recorded = [*metrics, *coverage_metrics(coverage, model, len(corpus.pairs))]
+    report.scores += [_translation_score(metric, arguments, model.precision) for metric in recorded]
     if arguments.by_length:
         bands = measure_by_length(model, corpus, translated, options)
         report.values["by_length"] = [asdict(band) for band in bands]

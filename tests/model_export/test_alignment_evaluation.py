@@ -149,6 +149,21 @@ def test_translations_and_alignments_can_be_measured_together(
     assert found["alignment"]["pairs"] == 40
 
 
+def test_words_without_links_are_counted_by_the_rule_that_was_tuned(
+    reversing_bundle: Path, gold: Path, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(reversing_bundle, tmp_path / "reverser"))
+    sentences = tmp_path / "test.tsv"
+    sentences.write_text("a b c d e f\tf e d c b a\n", encoding="utf-8")
+    tuning = ("--gold", gold, "--part", "odd", "--tune-threshold", "--record")
+    assert evaluate("--bundle", bundle, "--test", sentences, *tuning) == 0
+    manifest = read_bundle(bundle).manifest
+    [score] = [score for score in manifest.scores if score.metric == "target words without link"]
+    tuned = manifest.alignment
+    assert tuned.rule != AlignmentRule()
+    assert f"|threshold:{tuned.threshold:g}|relative:{tuned.relative_threshold:g}" in score.signature
+
+
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [

@@ -93,6 +93,13 @@ def test_the_tuned_rule_and_its_figures_are_recorded(tmp_path: Path) -> None:
     assert score.value == round(100 * found["unattended_source_word"]["precision"], 2)
     assert score.signature.endswith(f"|expected:{manifest.omission.expected_from:g}")
     assert score.command.endswith("--part tune --diagnostics")
+    card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for heuristic in ("unattended_source_word", "repeated_target_word", "diffuse_target_word"):
+        metric = f"{heuristic} findings per intact sentence"
+        [score] = [score for score in here if score.metric == metric]
+        assert score.value == round(found[heuristic]["findings_per_intact_sentence"], 4)
+        assert score.command.endswith("--part tune --diagnostics")
+        assert f"| {metric} | {score.value:.2f} |" in card
 
 
 def test_diagnostics_need_gold_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

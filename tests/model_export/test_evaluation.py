@@ -131,8 +131,8 @@ def test_the_length_from_which_on_sentences_are_parted_is_recorded(reversing_bun
     assert main(["evaluate", "--bundle", str(bundle), "--test", str(test), *parted]) == 0
     manifest = read_bundle(bundle).manifest
     assert manifest.preferred_source_tokens == 5
-    [bleu, _] = manifest.scores
-    assert bleu.value == 100
+    bleu = manifest.scores[0]
+    assert (bleu.metric, bleu.value) == ("BLEU", 100)
     assert bleu.command.endswith("--test test.tsv --preferred-source-tokens 5")
     assert "those of more than 5 in parts" in (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
 
@@ -200,6 +200,34 @@ def test_the_command_writes_figures_translations_and_record(
         "interlinear-export evaluate --bundle reverser --precision int8 --beam-size 2 --length-penalty 1.0 "
         "--test test.tsv"
     )
+
+
+def test_coverage_is_recorded_with_the_rule_of_the_links_and_its_command(
+    reversing_bundle: Path, tmp_path: Path, pairs_file: Path
+) -> None:
+    bundle = Path(shutil.copytree(reversing_bundle, tmp_path / "reverser"))
+    written = tmp_path / "out.json"
+    arguments = ["--test", str(pairs_file), "--beam-size", "1", "--json", str(written), "--record"]
+    assert main(["evaluate", "--bundle", str(bundle), *arguments]) == 0
+    found = json.loads(written.read_text(encoding="utf-8"))["coverage"]
+    manifest = read_bundle(bundle).manifest
+    scores = {score.metric: score for score in manifest.scores}
+    expected = {
+        "source words without link": found["unlinked_source_words"],
+        "target words without link": found["unlinked_target_words"],
+        "sentences cut at the length limit": found["unfinished"],
+    }
+    assert set(scores) == {"BLEU", "chrF", *expected}
+    card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
+    for metric, share in expected.items():
+        score = scores[metric]
+        assert (score.value, score.beam_size) == (round(100 * share, 2), 1)
+        assert score.command == scores["BLEU"].command
+        assert f"| {metric} | {score.value:.2f} | test.tsv | int8 | 1 |" in card
+    rule = manifest.alignment
+    links = f"bahdanau|offset:0|threshold:{rule.threshold:g}|relative:{rule.relative_threshold:g}"
+    assert scores["source words without link"].signature == f"pairs:20|percent|{links}"
+    assert scores["sentences cut at the length limit"].signature == "pairs:20|percent"
 
 
 def test_figures_of_a_run_cannot_be_recorded(pairs_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
