@@ -56,4 +56,5 @@ ifneq ($(GOLD),)
 	$(export_command) evaluate --bundle $(bundle) --gold $(GOLD) --part report --diagnostics --record $(swap)
 endif
 	$(export_command) evaluate --bundle $(bundle) --test $(PAIRS).test.tsv --preferred-source-tokens $(PARTING) --by-length --record $(swap)
+	$(export_command) evaluate --bundle $(bundle) --test $(PAIRS).test.tsv --beam-size 1 --record $(swap)
 	$(export_command) archive --bundle $(bundle) --output $@

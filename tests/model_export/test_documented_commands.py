@@ -57,13 +57,16 @@ def test_a_model_is_made_by_commands_that_are_taken(pairs: Path) -> None:
     done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True)
     parsed = [parse(command) for command in commands_of(done.stdout)]
     names = [command.command.split(":")[1].removeprefix("run_") for command in parsed]
-    assert names == ["words", "symmetrise", "training", "export", "evaluation", "evaluation", "evaluation", "archive"]
-    words, symmetrise, train, export, tune, report, test, archive = parsed
+    assert names == ["words", "symmetrise", "training", "export", *["evaluation"] * 4, "archive"]
+    words, symmetrise, train, export, tune, report, test, greedy, archive = parsed
     assert symmetrise.output == train.alignments[0] == Path(f"{pairs}.links")
     assert (train.source_language, train.target_language) == ("fr", "en")
-    assert [each.swap for each in (train, export, tune, report, test)] == [True] * 5
+    assert [each.swap for each in (train, export, tune, report, test, greedy)] == [True] * 6
     assert train.output == export.run == Path("runs/there")
-    assert {each.bundle for each in (tune, report, test, archive)} == {export.output} == {Path("bundles/there")}
+    assert {each.bundle for each in (tune, report, test, greedy, archive)} == {export.output} == {Path("bundles/there")}
+    assert [each.record for each in (tune, report, test, greedy)] == [True] * 4
+    assert test.test == greedy.test == Path(f"{pairs}.test.tsv")
+    assert (test.beam_size, greedy.beam_size, greedy.preferred_source_tokens) == (4, 1, None)  # the bundle knows it
     assert (tune.part, tune.tune_threshold, report.part, report.tune_threshold) == ("tune", True, "report", False)
     assert words.input == train.train == [Path(f"{pairs}.train.tsv")]
     assert archive.output == Path("bundles/there.tar.gz")
