@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ import onnx
 
 from model_export.errors import ConfigError
 from model_export.model_card import render_model_card
+from model_export.staged_file import staged_file
 from service.bundle.manifest import (
     MANIFEST_FILE,
     AlignmentInfo,
@@ -86,12 +86,12 @@ def describe_graph(graph: onnx.ModelProto, dimensions: Mapping[str, Sequence[str
 
 def write_manifest(directory: Path, manifest: Manifest) -> Manifest:
     """Writes the model card and the manifest, with fresh fingerprints of all other files; returns what was written."""
-    (directory / MODEL_CARD_FILE).write_text(render_model_card(manifest), encoding="utf-8")
+    with staged_file(directory / MODEL_CARD_FILE) as card:
+        card.write(render_model_card(manifest))
     names = sorted(path.name for path in directory.iterdir() if path.name != MANIFEST_FILE)
     complete = manifest.model_copy(update={"files": {name: fingerprint(directory / name) for name in names}})
-    temporary = directory / f".{MANIFEST_FILE}.part"
-    temporary.write_text(complete.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, directory / MANIFEST_FILE)
+    with staged_file(directory / MANIFEST_FILE) as file:
+        file.write(complete.model_dump_json(indent=2) + "\n")
     return complete
 
 
@@ -124,3 +124,13 @@ def record_scores(
     tuned = {"alignment": alignment, "omission": omission, "preferred_source_tokens": preferred_source_tokens}
     changes = {name: value for name, value in tuned.items() if value is not None}
     return write_manifest(directory, manifest.model_copy(update={"scores": (*kept, *scores), **changes}))
+
+
+def record_weaknesses(directory: Path, error_analysis: str) -> Manifest:
+    """Puts what is known of a model's weaknesses into an existing bundle's manifest and card; what was there goes.
+
+    Raises:
+        BundleError: there is no valid bundle.
+    """
+    manifest = read_bundle(directory).manifest
+    return write_manifest(directory, manifest.model_copy(update={"error_analysis": error_analysis}))

@@ -1,4 +1,4 @@
-"""The console command `interlinear-export`: train, evaluate, export, archive, and what makes data of data."""
+"""The console command `interlinear-export`: train, evaluate, export, describe, archive, and what makes data of data."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_export(commands)
+    _add_describe(commands)
     _add_archive(commands)
     add_split(commands)
     add_words(commands)
@@ -204,6 +205,23 @@ def _add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--archive", type=Path, metavar="FILE", help="also pack the bundle, as `archive` does")
     parser.set_defaults(command="model_export.export_command:run_export")
+
+
+def _add_describe(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "describe",
+        help="tell of a model's weaknesses in its bundle",
+        description="Put what was found out about a model after its export into the bundle's manifest and model card.",
+    )
+    parser.add_argument("--bundle", required=True, type=Path, metavar="DIR", help="the bundle")
+    parser.add_argument(
+        "--weaknesses",
+        required=True,
+        type=Path,
+        metavar="FILE",
+        help="UTF-8 text or Markdown: the card's section `Known weaknesses`, in place of what is there",
+    )
+    parser.set_defaults(command="model_export.describe_command:run_description")
 
 
 def _add_archive(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -10,6 +10,7 @@ from keras import ops
 from model_export.config import TrainConfig
 from model_export.decoder_tensors import DecoderTensors
 from model_export.seq2seq import Seq2Seq
+from service.bundle.manifest import ALIGNER_SUFFIX
 from service.decoding.backend import DecoderRows, StepOutput
 from service.domain import FloatArray, IntArray, Mechanism
 
@@ -22,7 +23,7 @@ def describe_mechanisms(model: Seq2Seq, training: TrainConfig) -> tuple[Mechanis
         training: how it was trained; guided training says whose row is a token's for the first mechanism.
     """
     config = model.config
-    aligners = [(f"{config.aligner.name}_aligner", 1)] if config.aligner else []
+    aligners = [(f"{config.aligner.name}{ALIGNER_SUFFIX}", 1)] if config.aligner else []
     guided_offset = training.alignment_row_offset if training.alignment_weight else 0
     others = [(each.name, 0 if index else guided_offset) for index, each in enumerate(config.attention)]
     return tuple(

@@ -6,25 +6,55 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import JsonValue
 
-from service.bundle.manifest import Manifest, TrainingData
+from service.bundle.manifest import ALIGNER_SUFFIX, Manifest, TrainingData
 
 PREPROCESSING = """\
 Text is normalised in one place that training and serving share (`{normalization}`, `service/bundle/normalization.py`):
 Unicode NFKC except for emoji, typographic apostrophes, quotes and hyphens as ASCII, every run of white space (no-break
-spaces too) as one space, invisible characters removed. Case is kept. The text is then cut into words, and each word
-into subwords by a SentencePiece unigram model of {vocabulary_size:,} pieces shared by both languages; no subword
-crosses a word boundary. Output has plain spaces, also before French `! ? ; :`.
+spaces too) as one space, invisible characters removed. Case is kept, but the service reads a sentence that is in
+capitals throughout in lower case if that takes fewer subwords, and writes its translation in capitals
+(`service/capitals.py`). The text is then cut into words, and each word into subwords by a SentencePiece unigram model
+of {vocabulary_size:,} pieces shared by both languages; no subword crosses a word boundary. Output has plain spaces,
+also before French `! ? ; :`.
+"""
+
+SCORES = """\
+Commands name bundles and files by the last part of their paths. BLEU and chrF go from 0 to 100; other figures are in
+percent, but for findings per intact sentence, which are counts. AER is the alignment error rate of given translations,
+as the service aligns them; `links of NAME` are those that another aligner found in the same pairs.
+"""
+
+PARITY = """\
+Measured at export, on the CPU, on pairs of the dev set, by greedy search, each text as one sentence. The fp32 graphs
+were compared with the trained model, token by token along that model's output, on sentences spread evenly over dev: the
+largest difference of any log-probability and of any attention weight, and the sentences where they would have chosen
+another token, at a tie or not (`tied_sentences`, `different_sentences`).
+"""
+
+REDUCED_PARITY = """\
+Graphs of lower precision were compared with the fp32 graphs on all dev pairs: `identical_share` is the share of
+translations that are the same to the last token, and BLEU is that of either's translations (`fp32_bleu` and
+{names}). Their other `fp32_` figures are those of the fp32 graphs beside the trained model.
+"""
+
+ATTENTION = """\
+Alignments are the attention by which the model translates, not the work of an aligner. They show which source words the
+model looked at when it chose a token, and they may be wrong where the translation is right.
+"""
+
+ALIGNER = """\
+Alignments are the work of an aligner: an attention mechanism of the model that has no part in translating, but was
+trained on given word alignments to point at the source words of the token that was just read. They say which words
+belong together, not what the model looked at when it chose them, and may be wrong where the translation is right.
 """
 
 ALIGNMENTS = """\
-Alignments are attention weights of the decoder: a by-product of translating, not the work of an aligner. They show
-which source words the model looked at, and they may be wrong where the translation is right. The primary mechanism's
-are the `alignment` of an answer; those of further mechanisms, if there are any, stand in `other_alignments`.
+The primary mechanism's are the `alignment` of an answer; those of further mechanisms, if there are any, stand in
+`other_alignments`.
 
 A target word is linked to every source word with a weight of at least {threshold:g} that has at least
 {relative_threshold:g} times the greatest weight of that target word; {remaining}. A token's weights are
-those of the step that {step} it. How often links are wrong is under Scores, if it was measured: AER is the alignment
-error rate of given translations, in percent, as precision and recall of links are.
+those of the step that {step} it. How often links are wrong is under Scores, if it was measured.
 """
 
 LIMITS = """\
@@ -53,6 +83,7 @@ def render_model_card(manifest: Manifest) -> str:
         *([f"{manifest.training.remarks}\n"] if manifest.training.remarks else []),
         "## Scores\n",
         _scores(manifest),
+        *(["## Known weaknesses\n", f"{manifest.error_analysis}\n"] if manifest.error_analysis else []),
         "## Agreement of the graphs with the trained model\n",
         _parity(manifest),
         "## Alignments\n",
@@ -120,16 +151,17 @@ def _scores(manifest: Manifest) -> str:
         )
         for score in manifest.scores
     )
-    return _table(("metric", "value", "data", "precision", "beam", "signature", "command"), rows)
+    return f"{SCORES}\n" + _table(("metric", "value", "data", "precision", "beam", "signature", "command"), rows)
 
 
 def _alignments(manifest: Manifest) -> str:
-    rule = manifest.alignment
-    return ALIGNMENTS.format(
+    rule, primary = manifest.alignment, manifest.attention_mechanisms[0]
+    kind = ALIGNER if primary.name.endswith(ALIGNER_SUFFIX) else ATTENTION
+    return f"{kind}\n" + ALIGNMENTS.format(
         threshold=rule.threshold,
         relative_threshold=rule.relative_threshold,
         remaining=_remaining(rule.remaining_threshold),
-        step="reads" if manifest.attention_mechanisms[0].row_offset else "produces",
+        step="reads" if primary.row_offset else "produces",
     )
 
 
@@ -140,12 +172,16 @@ def _remaining(threshold: float | None) -> str:
 
 
 def _parity(manifest: Manifest) -> str:
-    rows = (
+    rows = [
         (precision, name, f"{value:.6g}")
         for precision, variant in manifest.precisions.items()
         for name, value in variant.parity.items()
-    )
-    return _table(("precision", "figure", "value"), rows)
+    ]
+    if not rows:
+        return "None recorded.\n"
+    reduced = [f"`{precision}_bleu`" for precision in manifest.precisions if precision != "fp32"]
+    told = [PARITY, *([REDUCED_PARITY.format(names=", ".join(reduced))] if reduced else [])]
+    return "\n".join([*told, _table(("precision", "figure", "value"), rows)])
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

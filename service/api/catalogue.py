@@ -35,6 +35,7 @@ def model_detail(model: LoadedModel) -> ModelDetail:
         architecture=manifest.architecture,
         training=manifest.training.model_dump(mode="json"),
         scores=[score.model_dump(mode="json") for score in manifest.scores],
+        error_analysis=manifest.error_analysis,
     )
 
 

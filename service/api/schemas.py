@@ -224,6 +224,7 @@ class ModelDetail(ModelSummary):
     architecture: dict[str, Any]
     training: dict[str, Any]
     scores: list[dict[str, Any]]
+    error_analysis: str = Field(description="known weaknesses, as people found them; may be Markdown, may be empty")
 
 
 class ModelList(ApiModel):

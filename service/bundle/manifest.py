@@ -15,6 +15,8 @@ from service.findings import DEFAULT_OMISSION_RULE, OmissionRule
 FORMAT_VERSION: Final = 1
 MANIFEST_FILE: Final = "manifest.json"
 UNNAMED_MECHANISM: Final = "unnamed"
+ALIGNER_SUFFIX: Final = "_aligner"
+"""How names of mechanisms end that only align, and have no part in translating."""
 
 # A bundle is one flat directory: no separators, no leading dot, so no name leads out of it.
 FileName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\z")]
@@ -171,6 +173,7 @@ class Manifest(_Part):
             older bundles, if that is `max_source_tokens`.
         alignment: how attention becomes links.
         omission: what attention speaks for a word's having been left out.
+        error_analysis: known weaknesses, as people found them who read what the model wrote; empty if nobody did.
         files: every other file of the bundle.
         versions: the packages that produced it.
     """
@@ -194,6 +197,7 @@ class Manifest(_Part):
     omission: OmissionInfo = OmissionInfo()
     training: Training
     scores: tuple[Score, ...] = ()
+    error_analysis: str = ""
     versions: dict[str, str] = {}
 
     @property

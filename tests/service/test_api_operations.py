@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from service.api.pages import UI_DIRECTORY
 from service.main import create_app
 from tests.service.api_client import ControlledBackend, running_app, tiny_settings
-from tests.service.tiny_bundle import write_bundle
+from tests.service.tiny_bundle import make_manifest, write_bundle, write_manifest
 
 PAGE_BUDGET_BYTES = 80_000
 
@@ -36,6 +36,16 @@ def test_a_model_says_how_it_came_to_be(client: TestClient) -> None:
     assert model["architecture"] == {"cell": "gru", "attention_mechanism": "luong"}
     assert (model["max_source_tokens"], model["preferred_source_tokens"]) == (64, 64)
     assert model["training"] == {"config": {"seed": 1}, "data": [], "remarks": ""}
+    assert model["error_analysis"] == ""
+
+
+def test_a_model_says_what_it_is_weak_at(tmp_path: Path) -> None:
+    def write(directory: Path) -> Path:
+        write_manifest(write_bundle(directory), make_manifest() | {"error_analysis": "Rare words are misspelt."})
+        return directory
+
+    with running_app(tmp_path, write) as (client, _):
+        assert client.get("/models/tiny").json()["error_analysis"] == "Rare words are misspelt."
 
 
 def test_languages_are_listed_with_their_models(client: TestClient) -> None:

@@ -30,6 +30,14 @@ def test_a_manifest_gives_back_what_was_written() -> None:
     assert parse_manifest(manifest.model_dump_json().encode()) == manifest
 
 
+def test_an_older_manifest_tells_of_no_weaknesses() -> None:
+    assert "error_analysis" not in make_manifest()
+    assert parse(make_manifest()).error_analysis == ""
+    manifest = parse(make_manifest() | {"error_analysis": "Rare words are misspelt."})
+    assert manifest.error_analysis == "Rare words are misspelt."
+    assert parse_manifest(manifest.model_dump_json().encode()) == manifest
+
+
 def test_an_older_manifest_has_the_mechanism_of_its_architecture() -> None:
     manifest = make_manifest()
     assert "mechanisms" not in manifest
