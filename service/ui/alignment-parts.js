@@ -22,7 +22,7 @@ export function focusUnit(text, side, index) {
   const unit = text?.querySelector(`.unit[data-${side}="${index}"]`);
   if (!unit) return;
   text.querySelector('.unit[tabindex="0"]')?.setAttribute("tabindex", "-1");
-  unit.setAttribute("tabindex", "0");
+  unit.tabIndex = 0;
   unit.focus();
   unit.scrollIntoView({ block: "nearest", inline: "nearest" });
 }

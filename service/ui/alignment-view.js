@@ -110,7 +110,7 @@ export class AlignmentView extends HTMLElement {
     const parts = picked ? readParts(picked, view) : [];
     this.#texts = { source: picked?.source.text, target: picked?.hypothesis.text };
     this.#family ??= getComputedStyle(this).fontFamily; // asking at every drawing would lay the page out every time
-    this.#parts = parts.map((part, index) => this.#drawPart(part, index, this.#family));
+    this.#parts = parts.map((part, index) => this.#drawPart(part, index));
     this.#box.replaceChildren(...this.#parts.flatMap(({ boxes }) => boxes));
     for (const { part, boxes } of this.#parts) {
       if (part.source.rightToLeft) for (const box of boxes) box.scrollLeft = box.scrollWidth;
@@ -120,16 +120,16 @@ export class AlignmentView extends HTMLElement {
     this.#tables = setTimeout(() => this.#addTables(), TABLE_DELAY_MS);
   }
 
-  #drawPart(part, index, family) {
+  #drawPart(part, index) {
     const form = this.getAttribute("form") ?? "both";
     const drawn = { part, boxes: [], cell: { source: 0, target: 0 } };
     if (form !== "matrix") {
-      drawn.text = drawText(part, family);
+      drawn.text = drawText(part, this.#family);
       drawn.text.querySelector(".unit")?.setAttribute("tabindex", "0");
       drawn.boxes.push(formBox(drawn.text, index));
     }
     if (form !== "text" && part.weights?.length) {
-      const { drawing, layout } = drawMatrix(part, family);
+      const { drawing, layout } = drawMatrix(part, this.#family);
       Object.assign(drawn, { matrix: drawing, layout });
       drawn.boxes.push(matrixBox(drawn.matrix, index));
     }
@@ -146,10 +146,8 @@ export class AlignmentView extends HTMLElement {
 
   #listen() {
     const box = this.#box;
-    box.addEventListener("pointermove", (event) => this.#point(event));
-    box.addEventListener("pointerleave", () => this.#unlight());
-    box.addEventListener("focusin", (event) => this.#point(event));
-    box.addEventListener("focusout", () => this.#unlight());
+    for (const type of ["pointermove", "focusin"]) box.addEventListener(type, (event) => this.#point(event));
+    for (const type of ["pointerleave", "focusout"]) box.addEventListener(type, () => this.#unlight());
     box.addEventListener("click", (event) => {
       const found = this.#find(event);
       if (found) this.#select(found.drawn, found.place);
@@ -213,17 +211,17 @@ export class AlignmentView extends HTMLElement {
 
   /** Sends an event; indices and ranges in its `detail` are those of the whole text. */
   #tell(type, part, place, pairs) {
-    const detail = { granularity: this.granularity, links: [] };
+    const links = pairs.map(({ source, target, weight }) => ({
+      source: source + part.first.source,
+      target: target + part.first.target,
+      weight,
+    }));
+    const detail = { granularity: this.granularity, links };
     for (const [side, index] of Object.entries(place)) {
       const { text, start, end } = part[side].units[index];
       const utf16 = [start, end].map((place) => utf16Offset(this.#texts[side], place));
       detail[side] = { index: index + part.first[side], text, start, end, utf16 };
     }
-    detail.links = pairs.map(({ source, target, weight }) => ({
-      source: source + part.first.source,
-      target: target + part.first.target,
-      weight,
-    }));
     this.dispatchEvent(new CustomEvent(type, { detail, bubbles: true, composed: true }));
   }
 
@@ -246,8 +244,8 @@ export class AlignmentView extends HTMLElement {
     let next = { side, index: index + mirrored };
     if (across) {
       const other = OTHER[side];
-      const link = part.links.filter((each) => each[side] === index).sort((a, b) => b.weight - a.weight)[0];
-      next = { side: other, index: link ? link[other] : Math.min(index, part[other].units.length - 1) };
+      const link = linksAt(part, place).sort((a, b) => b.weight - a.weight)[0];
+      next = { side: other, index: link ? link[other] : clamp(index, part[other].units.length) };
     }
     focusUnit(text, next.side, next.index);
   }

@@ -96,13 +96,14 @@ export function layOutMatrix(columnWidths, rowWidths, rightToLeft) {
   const reach = (width) => cell / 2 + width * Math.cos(angle) + lineHeight;
   const labelsEnd = columnWidths.map((width, index) => columns[index] + reach(width));
   const rows = rowWidths.map((_, index) => top + index * cell);
+  const bottom = top + rowWidths.length * cell;
   return {
     width: Math.max(right, ...labelsEnd) + margin,
-    height: top + rowWidths.length * cell + margin,
+    height: bottom + margin,
     left,
     top,
     right,
-    bottom: top + rowWidths.length * cell,
+    bottom,
     columns,
     rows,
     legend: { x: margin + legend.figure, y: margin },

@@ -5,11 +5,10 @@ import { ask, Problem } from "./api.js";
 import { byId, make } from "./elements.js";
 import { asCsv, asJson, asPharaoh, copy, download } from "./take-away.js";
 import { exportedSvg, toPng } from "./svg-export.js";
-import { TextView } from "./text-view.js";
+import { ASKED, TextView } from "./text-view.js";
 
 const TYPING_PAUSE_MS = 300;
 const EXAMPLE = "I would like a cup of tea, please.";
-const ASKED = ["text", "model", "beam", "n", "lp"];
 const VIEW = { "form-choice": "form", unit: "unit", mech: "mech" };
 
 let models = [];
@@ -95,11 +94,10 @@ async function guarded(message, work, name = "waiting") {
 
 function countDown(seconds) {
   phase("busy", "The service is busy. Trying again by itself in", true);
-  let left = seconds;
   const show = () => {
-    byId("countdown").textContent = `${left} s`;
-    if (left <= 0) translate();
-    left -= 1;
+    byId("countdown").textContent = `${seconds} s`;
+    if (seconds <= 0) translate();
+    seconds -= 1;
   };
   show();
   waiting = setInterval(show, 1000);
@@ -186,7 +184,7 @@ async function start() {
   byId("take").addEventListener("click", (event) => event.target.matches("button") && takeAway(event.target));
   addEventListener("popstate", arrive);
   if (!location.hash) history.replaceState(history.state, "", writeAddress({ ...state, text: EXAMPLE }));
-  byId("again").onclick = () => begin();
+  byId("again").onclick = begin;
   await begin();
 }
 
@@ -199,7 +197,7 @@ async function begin() {
         make("option", { value: name, textContent: `${from} → ${to} (${name})` }),
       ),
     );
-    byId("again").onclick = () => translate();
+    byId("again").onclick = translate;
   } catch (error) {
     phase("failed", error.message, true);
     return;

@@ -14,7 +14,7 @@ const ENDING = "end here";
 export function alternativesAt(hypothesis, unit, granularity) {
   const inside = ({ start, end, special }) => !special && start >= unit.start && end <= unit.end;
   const tokens = granularity === "tokens" ? [hypothesis.tokens[unit.index]] : hypothesis.tokens.filter(inside);
-  const small = ({ text, special }) => !special && /\p{Ll}/u.test(text);
+  const small = ({ text, special }) => !special && toCapitals(text) !== text;
   const raised = !small(hypothesis) && hypothesis.tokens.some(small); // to capitals, as the source has them
   return tokens.map((token) => ({
     token,
@@ -28,8 +28,13 @@ export function alternativesAt(hypothesis, unit, granularity) {
 function describe({ text, special, log_prob: logProb }, kept, raised) {
   const probability = Math.exp(logProb);
   if (special) return kept ? { text: ENDING, probability, change: { target: kept } } : null;
-  const prefix = (kept + (raised ? text.toUpperCase() : text).replaceAll(SPACE, " ")).trimStart();
+  const prefix = (kept + (raised ? toCapitals(text) : text).replaceAll(SPACE, " ")).trimStart();
   return prefix ? { text, probability, change: { prefix } } : null;
+}
+
+/** As the service writes them: what has no capital of one character (`ß`) stays. */
+function toCapitals(text) {
+  return text.replace(/./gsu, (each) => (each.toUpperCase().length > each.length ? each : each.toUpperCase()));
 }
 
 export function questionPanel(places, choose, close) {

@@ -4,7 +4,10 @@ import "./alignment-view.js";
 import { button, make } from "./elements.js";
 import { alternativesAt, questionPanel } from "./question.js";
 
+const NO_SCROLL = { preventScroll: true };
+
 export class SentenceCard {
+  shown = null; // the hypothesis that is seen, `{source, hypothesis}`; null while none is complete
   #title;
   #note = make("span", { className: "muted" });
   #list = make("ol", { className: "hypotheses", hidden: true });
@@ -12,7 +15,6 @@ export class SentenceCard {
   #question = make("div", { className: "asked" });
   #tools = make("p", { className: "tools", hidden: true });
   #problem = make("p", { className: "error", hidden: true, role: "alert" });
-  #shown = null;
   #index;
   #wishes;
 
@@ -36,11 +38,6 @@ export class SentenceCard {
     this.view.addEventListener("alignment-select", (event) => this.#ask(event.detail));
   }
 
-  /** The hypothesis that is seen, `{source, hypothesis}`; null while none is complete. */
-  get shown() {
-    return this.#shown;
-  }
-
   /** Shows a translation that is still coming. */
   grow(translation) {
     this.view.translation = translation;
@@ -48,8 +45,8 @@ export class SentenceCard {
 
   /** Shows that what is seen no longer holds. */
   wait() {
-    if (this.#holdsFocus) this.#title.focus({ preventScroll: true });
-    this.#shown = null;
+    if (this.#holdsFocus) this.#title.focus(NO_SCROLL);
+    this.shown = null;
     this.#question.replaceChildren();
     this.#problem.hidden = this.#tools.hidden = this.#warnings.hidden = true;
     this.element.ariaBusy = true;
@@ -59,18 +56,18 @@ export class SentenceCard {
   show({ source, hypotheses }, picked, change) {
     const index = Math.min(picked, hypotheses.length - 1);
     const held = this.#holdsFocus;
-    this.#shown = { source, hypothesis: hypotheses[index] };
+    this.shown = { source, hypothesis: hypotheses[index] };
     this.#question.replaceChildren();
     this.#problem.hidden = true;
-    this.view.translation = this.#shown;
+    this.view.translation = this.shown;
     this.#list.replaceChildren(...hypotheses.map((each, at) => this.#entry(each, at, at === index)));
     this.#list.hidden = false;
-    if (held) this.#list.children[index].firstChild.focus({ preventScroll: true }); // what had the focus is gone
+    if (held) this.#list.children[index].firstChild.focus(NO_SCROLL); // what had the focus is gone
     this.#tools.hidden = false;
-    const warnings = (this.#shown.hypothesis.diagnostics ?? []).map(describeFinding);
+    const warnings = (this.shown.hypothesis.diagnostics ?? []).map(describeFinding);
     this.#warnings.textContent = `Signs of trouble, often mistaken: ${warnings.join("; ")}.`;
     this.#warnings.hidden = warnings.length === 0;
-    this.#note.textContent = describeChange(change, this.#shown.hypothesis);
+    this.#note.textContent = describeChange(change, this.shown.hypothesis);
     this.element.ariaBusy = false;
   }
 
@@ -90,7 +87,7 @@ export class SentenceCard {
 
   reveal() {
     this.element.scrollIntoView({ block: "start" });
-    this.#title.focus({ preventScroll: true });
+    this.#title.focus(NO_SCROLL);
   }
 
   #entry(hypothesis, index, isShown) {
@@ -102,19 +99,19 @@ export class SentenceCard {
   }
 
   #ask({ target, granularity }) {
-    if (!target || !this.#shown) return;
-    const places = alternativesAt(this.#shown.hypothesis, target, granularity);
+    if (!target || !this.shown) return;
+    const places = alternativesAt(this.shown.hypothesis, target, granularity);
     const close = () => {
       this.#question.replaceChildren();
       this.view.focusUnit("target", target.index);
     };
     this.#question.replaceChildren(questionPanel(places, (change) => this.#wishes.change(this.#index, change), close));
-    this.#question.querySelector("button")?.focus({ preventScroll: true });
+    this.#question.querySelector("button")?.focus(NO_SCROLL);
     this.view.scrollIntoView({ block: "nearest" }); // the panel sticks below what was clicked
   }
 
   #edit() {
-    const text = make("textarea", { rows: 2, dir: "auto", spellcheck: false, value: this.#shown.hypothesis.text });
+    const text = make("textarea", { rows: 2, dir: "auto", spellcheck: false, value: this.shown.hypothesis.text });
     const form = make("form", { className: "edit" }, make("label", {}, "Your translation", text));
     const close = () => {
       this.#question.replaceChildren();

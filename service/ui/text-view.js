@@ -5,16 +5,17 @@ import { make } from "./elements.js";
 import { GrowingSentence, sentenceSource } from "./growing.js";
 import { SentenceCard } from "./sentence-card.js";
 
+export const ASKED = ["text", "model", "beam", "n", "lp"]; // of a state
 const NUM_ALTERNATIVES = 6;
 
 /** The body that asks for a text with the options of a state. */
-function bodyOf(state, text) {
+function bodyOf({ model, beam, n, lp }, text) {
   return {
     text,
-    model: state.model,
-    beam_size: state.beam,
-    num_hypotheses: Math.min(state.n, state.beam),
-    length_penalty: state.lp,
+    model,
+    beam_size: beam,
+    num_hypotheses: Math.min(n, beam),
+    length_penalty: lp,
     num_alternatives: NUM_ALTERNATIVES,
     diagnostics: true,
   };
@@ -70,7 +71,7 @@ export class TextView {
 
   /** Whether the state wants the same translations, before changes, as are here. */
   holds(state) {
-    const same = ["text", "model", "beam", "n", "lp"].every((name) => this.#state?.[name] === state[name]);
+    const same = ASKED.every((name) => this.#state?.[name] === state[name]);
     return same && this.#sentences.length > 0 && this.#sentences.every(({ base }) => base);
   }
 

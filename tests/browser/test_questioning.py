@@ -103,22 +103,6 @@ def test_what_a_choice_asks_for_depends_on_the_token(visit: Visit) -> None:
     assert [each["probability"] for each in offered] == pytest.approx([math.exp(-k) for k in (1, 2, 3)])
 
 
-def test_a_translation_in_capitals_goes_on_in_capitals(visit: Visit) -> None:
-    alternatives = [{"text": text, "log_prob": -1.0, "special": False} for text in ("▁café", "▁straße", "s")]
-    tokens = [
-        {"text": "▁l", "start": 0, "end": 1, "special": False, "log_prob": -0.1},
-        {"text": "▁thé", "start": 2, "end": 5, "special": False, "log_prob": -0.7, "alternatives": alternatives},
-    ]
-    script = """async (hypothesis) => (await import("/ui/question.js"))
-      .alternativesAt(hypothesis, { index: 1, start: 2, end: 5 }, "words")[0].alternatives"""
-    with visit() as page:
-        offered = page.evaluate(script, {"text": "L THÉ", "tokens": tokens})
-        as_written = page.evaluate(script, {"text": "l thé", "tokens": tokens})
-    assert [each["text"] for each in offered] == ["▁café", "▁straße", "s"]
-    assert [each["change"]["prefix"] for each in offered] == ["L CAFÉ", "L STRASSE", "LS"]
-    assert [each["change"]["prefix"] for each in as_written] == ["l café", "l straße", "ls"]
-
-
 def test_what_is_edited_is_aligned(visit: Visit, ask: Ask) -> None:
     target = "Je veux du thé 😀, s'il te plaît."
     [pair] = ask("align", {"source": TEXT, "target": target})["pairs"]
