@@ -15,6 +15,10 @@ A sentence ends
      - initials (`J.`), initialisms (`U.S.`) and numbers of one or two digits (`3. Oktober`, `1. Open the lid.`) end a
        sentence only before a word that commonly begins one (`He`, `The`, `Mais`).
 
+A line in capitals throughout has no small letters to go by. In it titles (`CAPT.`), initials and initialisms (`U.S.`,
+`P.M.`) end a sentence only before a word that commonly begins one and seldom goes on with one: `I LIVE IN THE U.S. HE
+DOES NOT.`, but `THE U.S. IS BIG.` What would otherwise go on with a small letter is cut: `"STOP!"` `HE SAID.`
+
 A sentence that is too long for a model is parted where a reader would pause: behind a semicolon, colon or dash, then
 behind a comma or a closing bracket, then between words; within what has no white space, never.
 """
@@ -78,6 +82,11 @@ _STARTERS = _listed("""
     Que Qui Quand Où Pourquoi Comment Si Alors Puis Oui Non
     Der Die Das Ein Eine Ich Du Er Sie Es Wir Ihr Aber Und El Los Las Una Yo Ella Pero Y
 """)
+# For lines in capitals; ME and PRES (for PRÈS) more often end a sentence than they are titles.
+_TITLES_IN_CAPITALS = frozenset(map(str.upper, _TITLES - {"Me", "Pres"}))
+_STARTERS_IN_CAPITALS = _listed("""
+    THE YOU HE SHE IT WE THEY MY YOUR HIS OUR THEIR WHAT WHY HOW JE TU IL ELLE ILS ELLES POURQUOI ICH ER WIR
+""")
 
 
 def split_sentences(text: str) -> list[tuple[int, int]]:
@@ -130,9 +139,9 @@ def _parts(sentence: str, start: int, end: int) -> bool:
 
 def _pieces(text: str, line_start: int, line_end: int) -> Iterator[tuple[int, int]]:
     """Cuts one line behind every mark that ends a sentence; the pieces together are the line."""
-    start = line_start
+    start, in_capitals = line_start, text[line_start:line_end].isupper()
     for boundary in _BOUNDARY.finditer(text, line_start, line_end):
-        if _ends_sentence(text, boundary, start, line_end):
+        if _ends_sentence(text, boundary, start, line_end, in_capitals):
             yield start, boundary.end()
             start = boundary.end()
     yield start, line_end
@@ -148,7 +157,7 @@ def _trimmed(text: str, pieces: Iterator[tuple[int, int]]) -> Iterator[tuple[int
             yield start, start + len(stripped)
 
 
-def _ends_sentence(text: str, boundary: re.Match[str], sentence_start: int, line_end: int) -> bool:
+def _ends_sentence(text: str, boundary: re.Match[str], sentence_start: int, line_end: int, in_capitals: bool) -> bool:
     mark, end = boundary["mark"], boundary.end()
     if end == line_end:
         return True
@@ -161,20 +170,24 @@ def _ends_sentence(text: str, boundary: re.Match[str], sentence_start: int, line
         return False
     if mark != "." or boundary["closing"]:
         return True
-    return _full_stop_ends(_word_before(text, boundary.start(), sentence_start), next_word)
+    return _full_stop_ends(_word_before(text, boundary.start(), sentence_start), next_word, in_capitals)
 
 
-def _full_stop_ends(word: str, next_word: str) -> bool:
-    """Whether a single full stop between these two words ends a sentence (rule 3)."""
+def _full_stop_ends(word: str, next_word: str, in_capitals: bool) -> bool:
+    """Whether a single full stop between these two words, of a line in capitals or not, ends a sentence (rule 3)."""
     abbreviation = word.lower()
     if word in _TITLES or abbreviation in _NEVER_END:
         return False
     if abbreviation in _NEVER_BEFORE_DIGIT:
         return not next_word[:1].isdigit()
-    if abbreviation in _NEVER_BEFORE_SMALL_LETTER:
+    is_initials = _INITIALS.fullmatch(word) and (len(word) > 1 or not word.islower())
+    if abbreviation in _NEVER_BEFORE_SMALL_LETTER and not (in_capitals and is_initials):
         return not next_word[:1].islower()
-    if _INITIALS.fullmatch(word) and (len(word) > 1 or not word.islower()):
-        return next_word in _STARTERS
+    begins = in_capitals and next_word in _STARTERS_IN_CAPITALS
+    if in_capitals and word in _TITLES_IN_CAPITALS:
+        return begins
+    if is_initials:
+        return begins or next_word in _STARTERS
     return True
 
 

@@ -122,6 +122,57 @@ def test_text_is_two_sentences(first: str, second: str) -> None:
     assert_splits(f"{first} {second}", first, second)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "MS. JONES LEFT.",
+        "CAPT. SMITH IS HERE.",
+        "ST. JOHN AND GEN. A. LEE CLIMBED MT. FUJI.",
+        "M. LE PEN ET MME. DUPONT SONT LÀ.",
+        "DR. BROWN LEFT.",
+        "THE U.S. IS BIG.",
+        "THE U.S. AND CANADA MET THE U.S. ARMY ON THE 3. OF MAY.",
+        "J. R. R. TOLKIEN",
+        "SEE NO. 5.",
+        "HE CAME AT 5 P.M. ON MONDAY.",
+    ],
+)
+def test_text_in_capitals_is_one_sentence(text: str) -> None:
+    assert_one_sentence(text)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("I LIVE IN THE U.S.", "HE LIVES HERE."),
+        ("I LIVE IN THE U.S.", "HOW ABOUT YOU?"),
+        ("IT WAS I.", "HE KNEW."),
+        ("I AM 30.", "YOU ARE NOT."),
+        ("HE LIVES IN MAIN ST.", "SHE DOES NOT."),
+        ("I SAID NO.", "HE LEFT."),
+        ("GIVE IT TO ME.", "TOM LEFT."),
+        ("C'EST TOUT PRES.", "LE TRAIN ARRIVE."),
+        ("TEA, COFFEE, ETC.", "NOTHING ELSE."),
+        ("HE LEFT AT 5 P.M.", "SHE STAYED."),
+        ("“WHY?”", "I ASKED."),
+    ],
+)
+def test_text_in_capitals_is_two_sentences(first: str, second: str) -> None:
+    assert_splits(f"{first} {second}", first, second)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("He works in ST.", "HE left."), ("SHE HAS MS.", "Tom has not."), ("NASA.", "The ESA.")]
+)
+def test_words_in_capitals_among_others_are_no_titles(first: str, second: str) -> None:
+    assert_splits(f"{first} {second}", first, second)
+
+
+def test_each_line_is_in_capitals_or_not() -> None:
+    assert_splits("MS. JONES LEFT.\nShe has MS. Tom left.", "MS. JONES LEFT.", "She has MS.", "Tom left.")
+    assert_one_sentence("The U.S. HE said.")
+
+
 def find_pause(sentence: str) -> tuple[int, int] | None:
     return choose_pause(find_pauses(sentence), 0, len(sentence))
 
