@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from model_export.cli_data import add_augment, add_distil, add_split, add_symmetrise, add_vote, add_words
+from model_export.cli_data import add_augment, add_distil, add_rerank, add_split, add_symmetrise, add_vote, add_words
 from model_export.errors import ConfigError, ExportError
 from service.errors import InterlinearError
 
@@ -57,6 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_symmetrise(commands)
     add_vote(commands)
     add_augment(commands)
+    add_rerank(commands)
     add_distil(commands)
     return parser
 

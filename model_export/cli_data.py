@@ -1,4 +1,4 @@
-"""Options of the commands that turn files of data into others: split, words, symmetrise, vote, augment and distil."""
+"""Options of the commands that turn files of data into others, from split to distil."""
 
 from __future__ import annotations
 
@@ -98,6 +98,30 @@ def add_augment(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="default 1")
     parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="TSV; replaced if it exists")
     parser.set_defaults(command="model_export.augment_command:run_augment")
+
+
+def add_rerank(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds the command."""
+    parser = commands.add_parser(
+        "rerank",
+        help="sort a model's translations by what further models think of them",
+        description="Sort the hypotheses for each source by their own score plus those of further models, each times "
+        "its weight. Input and output are those of `interlinear translate --jsonl`; `distil` chooses from them.",
+    )
+    parser.add_argument(
+        "--input", required=True, type=Path, metavar="FILE", help="what `interlinear translate --jsonl` wrote"
+    )
+    for name, what in (("--forward", "the same"), ("--reverse", "the other")):
+        parser.add_argument(
+            name,
+            nargs=2,
+            action="append",
+            default=[],
+            metavar=("BUNDLE", "WEIGHT"),
+            help=f"a model of {what} direction; may be given several times",
+        )
+    parser.add_argument("--output", required=True, type=Path, metavar="FILE", help="likewise; replaced if it exists")
+    parser.set_defaults(command="model_export.rerank_command:run_rerank")
 
 
 def add_distil(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

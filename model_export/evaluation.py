@@ -156,10 +156,10 @@ class LocalDecoder:
     Args:
         backend: the model.
         ids: its special token ids.
-        description: what the progress bar says.
+        description: what the progress bar says; None for no bar.
     """
 
-    def __init__(self, backend: Seq2SeqBackend, ids: SpecialIds, description: str = "translating") -> None:
+    def __init__(self, backend: Seq2SeqBackend, ids: SpecialIds, description: str | None = "translating") -> None:
         self._backend = backend
         self._ids = ids
         self._description = description
@@ -176,12 +176,16 @@ class LocalDecoder:
 
 
 def decode_by_length(
-    backend: Seq2SeqBackend, jobs: Sequence[DecodingJob], ids: SpecialIds, description: str
+    backend: Seq2SeqBackend, jobs: Sequence[DecodingJob], ids: SpecialIds, description: str | None
 ) -> list[tuple[Hypothesis, ...]]:
-    """Decodes jobs of one beam size in batches of similar length, with a progress bar; results in the jobs' order."""
+    """Decodes jobs of one beam size in batches of similar length, with a progress bar unless it has no description.
+
+    Returns:
+        Their hypotheses, in the jobs' order.
+    """
     order = sorted(range(len(jobs)), key=lambda index: len(jobs[index].source_ids))
     results: dict[int, tuple[Hypothesis, ...]] = {}
-    with tqdm(total=len(jobs), desc=description, unit="sentence") as bar:
+    with tqdm(total=len(jobs), desc=description, unit="sentence", disable=description is None) as bar:
         for start in range(0, len(order), BATCH_SIZE):
             members = order[start : start + BATCH_SIZE]
             decoded = decode(backend, [jobs[index] for index in members], ids)
