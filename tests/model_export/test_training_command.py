@@ -205,6 +205,20 @@ def test_weights_that_an_earlier_attempt_left_are_not_begun_with(
     assert RunDirectory(finished.path).initial_weights_path is None
 
 
+def test_dropout_may_be_another_but_not_begin(finished: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    other = "model: {embedding_dim: 24, units: 48, dropout: 0.1}\n" + TUNING
+    shown = fail(capsys, *start(finished, config=other))
+    assert shown.startswith("--start-from: model.dropout: not as in ")
+    first = other.replace("0.1", "0.2").replace("epochs: 1", "epochs: 1, tokenizer_vocabulary_size: 37")
+    (finished.path.parent / "config.yaml").write_text(first, encoding="utf-8")
+    assert main(training_arguments(finished.path.parent, "first")) == 0
+    with_dropout = RunDirectory(finished.path.parent / "first")
+    capsys.readouterr()
+    assert main(start(with_dropout, config=other)) == 0
+    assert shown_loss(capsys) == pytest.approx(best_loss(with_dropout), abs=1e-4)
+    assert RunDirectory(finished.path.parent / "tuned").read_config().model.dropout == 0.1
+
+
 def test_weights_of_another_model_are_refused(finished: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     other = "model: {embedding_dim: 24, units: 64, dropout: 0.0}"
     shown = fail(capsys, *start(finished, config=other))
