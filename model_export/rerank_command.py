@@ -14,10 +14,11 @@ from tqdm import tqdm
 
 from model_export.corpus_readers import read_lines
 from model_export.distillation import parse_translation
-from model_export.errors import ConfigError
+from model_export.errors import ConfigError, DataError
 from model_export.evaluation import load_bundle
 from model_export.reranking import Judge, Translation, rerank_what_fits
 from model_export.staged_file import staged_file
+from service.bundle.reader import read_bundle
 
 TRANSLATIONS_AT_ONCE: Final = 128
 
@@ -34,9 +35,11 @@ def run_rerank(arguments: Namespace) -> None:
             changed += sum(old["hypotheses"][0]["text"] != new["hypotheses"][0]["text"] for old, new in pairs)
             lines, left = lines + len(group), left + too_long
             file.writelines(json.dumps(each, ensure_ascii=False, separators=(",", ":")) + "\n" for each in reranked)
+        if not lines:
+            raise DataError(f"{arguments.input}: holds no translation")
     print(f"{lines:,} translations: {changed:,} with another first hypothesis")
     if left:
-        print(f"{left:,} left as they were: longer than a model takes")
+        print(f"{left:,} longer than a model takes: left in their order, without scores")
     print(f"wrote {arguments.output}")
 
 
@@ -44,16 +47,21 @@ def _load_judges(arguments: Namespace) -> list[Judge]:
     """Loads the models.
 
     Raises:
-        ConfigError: none is named, or a weight is no positive number.
+        ConfigError: none is named, a weight is no positive number, or a model's direction does not fit the others'.
         BundleError: a bundle cannot be served.
     """
     named = [(*each, False) for each in arguments.forward] + [(*each, True) for each in arguments.reverse]
     if not named:
         raise ConfigError("--forward, --reverse: name at least one further model")
-    return [Judge(load_bundle(Path(path), None), _weight(path, text), backward) for path, text, backward in named]
+    weights = [_parse_weight(path, text) for path, text, _ in named]
+    _check_directions([(Path(path), backward) for path, _, backward in named])
+    return [
+        Judge(load_bundle(Path(path), None), weight, backward)
+        for (path, _, backward), weight in zip(named, weights, strict=True)
+    ]
 
 
-def _weight(path: str, text: str) -> float:
+def _parse_weight(path: str, text: str) -> float:
     try:
         weight = float(text)
     except ValueError:
@@ -61,6 +69,22 @@ def _weight(path: str, text: str) -> float:
     if not 0 < weight < math.inf:
         raise ConfigError(f"{path}: the weight behind it must be a number above 0, not {text!r}")
     return weight
+
+
+def _check_directions(named: list[tuple[Path, bool]]) -> None:
+    """Refuses models that cannot have been meant together; what wrote the hypotheses is not known."""
+    expected: tuple[str, str] | None = None
+    for path, backward in named:
+        manifest = read_bundle(path).manifest
+        translates = (manifest.source_language, manifest.target_language)
+        asked = translates[::-1] if backward else translates
+        expected = expected or asked
+        if asked != expected:
+            wanted = expected[::-1] if backward else expected
+            raise ConfigError(
+                f"--{'reverse' if backward else 'forward'}: {path} translates {translates[0]} to {translates[1]}, not "
+                f"{wanted[0]} to {wanted[1]}"
+            )
 
 
 def _read(path: Path) -> Iterator[Translation]:

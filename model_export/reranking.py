@@ -65,31 +65,37 @@ def rerank(translations: Sequence[Translation], judges: Sequence[Judge]) -> list
         for translation in translations
         for hypothesis in translation["hypotheses"]
     ]
-    judged = [(judge.weight, judge.score(pairs)) for judge in judges]
-    further = iter([sum(weight * scores[index] for weight, scores in judged) for index in range(len(pairs))])
+    weighted = [[judge.weight * score for score in judge.score(pairs)] for judge in judges]
+    further_scores = iter([sum(scores) for scores in zip(*weighted, strict=True)])
     return [
-        translation | {"hypotheses": _sort([(each, next(further)) for each in translation["hypotheses"]])}
+        translation | {"hypotheses": _sort([(each, next(further_scores)) for each in translation["hypotheses"]])}
         for translation in translations
     ]
 
 
 def rerank_what_fits(translations: Sequence[Translation], judges: Sequence[Judge]) -> tuple[list[Translation], int]:
-    """As `rerank`, but what is too long for a judge stays as it is.
+    """As `rerank`, but hypotheses that are too long for a judge, or whose source is, stay in their order.
+
+    They lose their scores, which could not be compared with those of others.
 
     Returns:
-        The translations in their order, and how many of them stayed as they were.
+        The translations in their order, and how many of them were too long.
     """
     try:
         return rerank(translations, judges), 0
     except TextTooLongError:
         if len(translations) == 1:
-            return list(translations), 1
+            return [_without_scores(translations[0])], 1
     parts = [rerank_what_fits([translation], judges) for translation in translations]
     return [each for part, _ in parts for each in part], sum(count for _, count in parts)
 
 
-def _sort(judged: Sequence[tuple[dict[str, Any], float]]) -> list[dict[str, Any]]:
-    new = [hypothesis | {"score": _add(hypothesis["score"], further)} for hypothesis, further in judged]
+def _without_scores(translation: Translation) -> Translation:
+    return translation | {"hypotheses": [each | {"score": None} for each in translation["hypotheses"]]}
+
+
+def _sort(with_further_scores: Sequence[tuple[dict[str, Any], float]]) -> list[dict[str, Any]]:
+    new = [hypothesis | {"score": _add(hypothesis["score"], score)} for hypothesis, score in with_further_scores]
     return sorted(new, key=lambda each: _NO_SCORE if each["score"] is None else each["score"], reverse=True)
 
 

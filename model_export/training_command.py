@@ -184,7 +184,7 @@ def _check_same_settings(run: RunDirectory, wanted: ExperimentConfig, tokenizer:
 
 
 def _check_same_model(start_from: RunDirectory, wanted: ExperimentConfig) -> None:
-    """Refuses weights of another model. Dropout may be stronger or weaker, but without it there is less in the file."""
+    """Refuses weights of another model. Dropout may change, but for 0, with which it has no states in the file."""
     config = start_from.read_config()
     different = _name_differences(_fill_in_vocabulary(wanted, start_from.read_tokenizer()), config, ("model",))
     if wanted.model.dropout and config.model.dropout:
@@ -291,8 +291,8 @@ def _vary(encoded: EncodedPairs, corpus: Corpus, links: list[IntArray] | None, r
 def _make_trainer(run: RunDirectory, config: ExperimentConfig, encoded: dict[str, PairSource]) -> Trainer:
     training = config.training
     keras.utils.set_random_seed(training.seed)
-    size, seed = training.tokens_per_batch, training.seed
-    batches = {name: BucketedBatches(pairs, size, seed) for name, pairs in encoded.items()}
+    tokens, seed = training.tokens_per_batch, training.seed
+    batches = {name: BucketedBatches(pairs, tokens, seed) for name, pairs in encoded.items()}
     model, train = Seq2Seq(config.model), batches["train"]
     shapes = f"{len(train.shapes)} shapes, {train.padding_share:.0%} padding"
     print(f"{model.count_params():,} parameters; {len(train)} batches an epoch in {shapes}")

@@ -77,13 +77,16 @@ def test_scores_are_sums_and_all_other_fields_stay(tmp_path: Path, capsys: pytes
     assert dog["truncated"] is False
 
 
-def test_what_is_too_long_for_a_judge_stays_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    long = ("dog " * 2000, [("chien " * 2000, -0.5), ("chat " * 2000, -0.6)])
+def test_what_is_too_long_for_a_judge_keeps_its_order_but_not_its_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, best, second_best = "dog " * 2000, "chien " * 2000, "chat " * 2000
+    long = (source, [(best, -0.5), (second_best, -0.6)])
     path = write(tmp_path / "in.jsonl", DOG, long)
     first, second = run(path, "--reverse", REVERSE, "0.3")
     assert texts(first)[0] == "J'ai un chien."
-    assert second == translated(*long)
-    assert "1 left as they were: longer than a model takes\n" in capsys.readouterr().out
+    assert second == translated(source, [(best, None), (second_best, None)])
+    assert "1 longer than a model takes: left in their order, without scores\n" in capsys.readouterr().out
 
 
 def test_what_the_service_writes_is_taken_and_distil_takes_what_comes_out(
@@ -106,6 +109,23 @@ def test_a_weight_that_is_none_is_refused(tmp_path: Path, capsys: pytest.Capture
     path, output = write(tmp_path / "in.jsonl", DOG), tmp_path / "out.jsonl"
     shown = fail(capsys, "rerank", "--input", path, "--output", output, "--forward", FORWARD, weight)
     assert shown == f"{FORWARD}: the weight behind it must be a number above 0, not {weight!r}"
+    assert not output.exists()
+
+
+def test_a_model_of_the_wrong_direction_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "in.jsonl", DOG)
+    options = ("rerank", "--input", path, "--output", tmp_path / "out.jsonl", "--forward", FORWARD, "1")
+    shown = fail(capsys, *options, "--reverse", FORWARD, "1")
+    assert shown == f"--reverse: {FORWARD} translates en to fr, not fr to en"
+    shown = fail(capsys, *options, "--forward", REVERSE, "1")
+    assert shown == f"--forward: {REVERSE} translates fr to en, not en to fr"
+
+
+def test_an_empty_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, output = write(tmp_path / "in.jsonl"), tmp_path / "out.jsonl"
+    assert fail(capsys, "rerank", "--input", path, "--output", output, "--reverse", REVERSE, "1") == (
+        f"{path}: holds no translation"
+    )
     assert not output.exists()
 
 
