@@ -32,7 +32,7 @@ serve: $(VENV)/.serve ## serve on http://127.0.0.1:8000 (ARGS="..." passes optio
 .PHONY: test
 test: $(VENV)/.dev ## run all tests (ARGS="..." passes options on)
 	$(VENV)/bin/lint-imports --no-logo
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.dev ## check style, formatting, types and import rules
