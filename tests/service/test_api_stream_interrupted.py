@@ -63,7 +63,7 @@ def test_a_client_that_goes_while_it_waits_leaves_the_queue_at_once(tmp_path: Pa
 
 def test_waiting_too_long_and_a_full_queue_are_ordinary_problems(tmp_path: Path) -> None:
     async def test() -> None:
-        async with stepped_app(tmp_path, max_live_rows=1, max_queue=1, max_queue_wait_s=0.1) as (app, backend):
+        async with stepped_app(tmp_path, max_live_rows=1, max_queue=1, max_queue_wait_s=0.5) as (app, backend):
             first = await start(app, backend)
             waiting, refused = OpenRequest(app, GREEDY), OpenRequest(app, GREEDY)
             for request, detail in ((refused, "Too many sentences"), (waiting, "waited too long")):
