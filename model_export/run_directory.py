@@ -68,14 +68,13 @@ class RunDirectory:
         Args:
             config: with the vocabulary size filled in; once it is written, the directory holds a run.
             tokenizer: the SentencePiece model.
-            start_from: a run whose best weights training begins with, its encoder made deeper if `config` says so; None
-                for random ones.
+            start_from: a run whose best weights training begins with; None for random ones.
 
         Raises:
             CheckpointError: `start_from` has no weights yet.
         """
         if start_from is not None:
-            _save_initial_weights(start_from, config, self.path / INITIAL_WEIGHTS_FILE)
+            shutil.copyfile(start_from.weights_path, self.path / INITIAL_WEIGHTS_FILE)
         else:  # of an attempt that came no further
             (self.path / INITIAL_WEIGHTS_FILE).unlink(missing_ok=True)
         (self.path / TOKENIZER_FILE).write_bytes(tokenizer)
@@ -173,12 +172,3 @@ class RunDirectory:
         weights_path = self.weights_path
         model = Seq2Seq(config.model)
         return model, load_variables(weights_path, model.persistent_variables)
-
-
-def _save_initial_weights(start_from: RunDirectory, config: ExperimentConfig, path: Path) -> None:
-    if start_from.read_config().model.encoder_layers == config.model.encoder_layers:
-        shutil.copyfile(start_from.weights_path, path)
-        return
-    from model_export.starting_weights import save_grown  # Keras, as above
-
-    save_grown(start_from.load_model()[0], config.model, path)

@@ -21,7 +21,6 @@ from model_export.errors import ConfigError
 from model_export.heap import keep_freed_memory
 from model_export.run_directory import CONFIG_FILE, DATA_FILE, DataFacts, RunDirectory
 from model_export.seq2seq import Seq2Seq
-from model_export.starting_weights import changeable_settings
 from model_export.subword_sampling import SampledPairs, Sampling
 from model_export.tokenizer_training import SPECIAL_IDS, train_tokenizer
 from model_export.training import Trainer
@@ -185,10 +184,11 @@ def _check_same_settings(run: RunDirectory, wanted: ExperimentConfig, tokenizer:
 
 
 def _check_same_model(start_from: RunDirectory, wanted: ExperimentConfig) -> None:
-    """Refuses weights of another model, but for what may change."""
-    config, filled = start_from.read_config(), _fill_in_vocabulary(wanted, start_from.read_tokenizer())
-    allowed = {f"model.{name}" for name in changeable_settings(config.model, filled.model)}
-    different = [name for name in _name_differences(filled, config, ("model",)) if name not in allowed]
+    """Refuses weights of another model. Dropout may change, but for 0, with which it has no states in the file."""
+    config = start_from.read_config()
+    different = _name_differences(_fill_in_vocabulary(wanted, start_from.read_tokenizer()), config, ("model",))
+    if wanted.model.dropout and config.model.dropout:
+        different = [name for name in different if name != "model.dropout"]
     if different:
         raise ConfigError(
             f"--start-from: {', '.join(different)}: not as in {start_from.path / CONFIG_FILE}; leave the section "

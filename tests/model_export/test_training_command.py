@@ -219,25 +219,6 @@ def test_dropout_may_be_another_but_not_begin(finished: RunDirectory, capsys: py
     assert RunDirectory(finished.path.parent / "tuned").read_config().model.dropout == 0.1
 
 
-DEEPER = "model: {embedding_dim: 24, units: 48, dropout: 0.0, encoder_layers: 3, encoder_residual: RESIDUAL}\n" + TUNING
-
-
-def test_the_encoder_may_get_further_layers_that_begin_as_nothing(
-    finished: RunDirectory, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(start(finished, config=DEEPER.replace("RESIDUAL", "true"))) == 0
-    assert shown_loss(capsys) == pytest.approx(best_loss(finished), abs=1e-4)
-    model, _ = RunDirectory(finished.path.parent / "tuned").load_model()
-    assert len(model.encoder.recurrent_layers) == 3
-
-
-def test_layers_that_could_not_begin_as_nothing_are_refused(
-    finished: RunDirectory, capsys: pytest.CaptureFixture[str]
-) -> None:
-    shown = fail(capsys, *start(finished, config=DEEPER.replace("RESIDUAL", "false")))
-    assert shown.startswith("--start-from: model.encoder_layers: not as in ")
-
-
 def test_weights_of_another_model_are_refused(finished: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     other = "model: {embedding_dim: 24, units: 64, dropout: 0.0}"
     shown = fail(capsys, *start(finished, config=other))
