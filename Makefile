@@ -74,6 +74,10 @@ bench-overload: $(VENV)/.bench ## measure the service beyond saturation
 bench-memory: $(VENV)/.bench ## measure memory and cold start (needs wrk)
 	@$(VENV)/bin/python -m tests.benchmark.memory $(ARGS)
 
+.PHONY: bench-training
+bench-training: $(VENV)/.bench ## measure a step of training beside a plain loop over time steps
+	@$(VENV)/bin/python -m tests.benchmark.training $(ARGS)
+
 .PHONY: browser
 browser: ## install the browser that the page's tests drive (Debian, as root)
 	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then \

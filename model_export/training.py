@@ -138,7 +138,7 @@ class Trainer:
             unit="batch",
         )
         for batch in bar:
-            losses = self._run_batch(batch, training=True)
+            losses = self.run_batch(batch, training=True)
             means.add(losses)
             progress.step += 1
             progress.step_in_epoch += 1
@@ -150,7 +150,7 @@ class Trainer:
                 self._save_checkpoint()
         return means.values.get("nll", math.nan)
 
-    def _run_batch(self, batch: Batch, training: bool) -> BatchLosses:
+    def run_batch(self, batch: Batch, training: bool) -> BatchLosses:
         """Trains on one batch, or only judges it.
 
         Returns:
@@ -223,12 +223,12 @@ class Trainer:
 
         Returns:
             `nll`, the negative log-likelihood, by which weights are chosen; and where dev has alignments what attention
-            loses against them, as `_run_batch` names it.
+            loses against them, as `run_batch` names it.
         """
         means = TokenMeans()
         batches = self.dev_batches.epoch(0)
         for batch in tqdm(batches, desc="dev", total=len(self.dev_batches), unit="batch", leave=False):
-            means.add(self._run_batch(batch, training=False))
+            means.add(self.run_batch(batch, training=False))
         return {"nll": math.nan} | means.values
 
 

@@ -5,12 +5,24 @@ Shapes: B batch, S source length, D memory depth, Q query depth, U attention uni
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 from keras import ops
 
 from model_export.attention.mechanism import AttentionMechanism
+
+
+def _computed_again(function: Callable[..., Any]) -> Callable[..., Any]:
+    """On JAX, computes for the gradient again what `function` makes on its way, instead of keeping it."""
+    return keras.remat(function) if keras.backend.backend() == "jax" else function
+
+
+@_computed_again  # in training an array (B, S, U) for each step would be written, and read once
+def compare_by_sum(query: Any, keys: Any, weights: Any) -> Any:
+    """`sum_u weights_u tanh(query + keys)_u`: scores (B, S) of a query (B, U), keys (B, S, U) and weights (U,)."""
+    return ops.sum(ops.tanh(keys + query[:, None, :]) * weights, axis=-1)
 
 
 class ScoringMechanism(AttentionMechanism):
@@ -100,12 +112,12 @@ class AdditiveScore(ScoringMechanism):
 
     def score(self, query: Any, keys: Any) -> Any:
         """Scores (B, S) of `query` (B, Q) against `keys` (B, S, U), not yet masked."""
-        hidden = keys + self.query_layer(query)[:, None, :]  # (B, S, U)
+        projected = self.query_layer(query)
         weights = self._cast(self.attention_v)
         if self.normalize:
-            hidden = hidden + self._cast(self.attention_b)
+            projected = projected + self._cast(self.attention_b)
             weights = self._cast(self.attention_g) * weights * ops.rsqrt(ops.sum(ops.square(weights)))
-        return self._add_bias(ops.sum(ops.tanh(hidden) * weights, axis=-1), self.attention_score_bias)
+        return self._add_bias(compare_by_sum(projected, keys, weights), self.attention_score_bias)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments; a memory is state and is not among them."""

@@ -19,7 +19,7 @@ from service.threads import usable_cpus
 ROOT = Path(__file__).parents[2]
 PACKAGES = (
     *("onnxruntime", "numpy", "fastapi", "uvicorn", "uvloop", "pydantic", "sentencepiece"),
-    *("tensorflow", "keras", "tf2onnx", "ctranslate2"),
+    *("tensorflow", "keras", "jax", "tf2onnx", "ctranslate2"),
 )
 KERNEL_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
@@ -44,7 +44,8 @@ def describe_machine() -> dict[str, str]:
 
 def _vector_instructions() -> list[str]:
     flags = (_find(r"flags\s*:\s*(.+)", Path("/proc/cpuinfo")) or "").split()
-    return [name for name in ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8") if name in flags]
+    wanted = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+    return [name for name in wanted if name in flags]
 
 
 def _find(pattern: str, path: Path) -> str | None:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from model_export.losses import LabelSmoothedCrossEntropy, negative_log_likelihood
 from tests.model_export.tiny_models import FloatArray, as_numpy, random_array
@@ -32,6 +33,18 @@ def test_the_closed_form_equals_the_explicit_one(smoothing: float) -> None:
 def test_weights_take_padding_out_of_the_mean(smoothing: float) -> None:
     loss = float(LabelSmoothedCrossEntropy(smoothing)(LABELS, LOGITS, sample_weight=WEIGHTS))
     assert loss == pytest.approx(smoothed_by_hand(smoothing).ravel()[:5].mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_gradient_is_what_the_probabilities_lack_of_their_targets(smoothing: float) -> None:
+    logits = tf.constant(LOGITS)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = LabelSmoothedCrossEntropy(smoothing)(LABELS, logits, sample_weight=WEIGHTS)
+    probabilities = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=-1, keepdims=True)
+    targets = (1 - smoothing) * np.eye(5)[LABELS] + smoothing / 5
+    expected = (probabilities - targets) * WEIGHTS[..., None] / WEIGHTS.sum()
+    np.testing.assert_allclose(as_numpy(tape.gradient(loss, logits)), expected, atol=1e-6)
 
 
 def test_even_odds_cost_the_logarithm_of_the_vocabulary() -> None:
