@@ -12,8 +12,8 @@ from keras import ops
 class LabelSmoothedCrossEntropy(keras.losses.Loss):
     """Cross entropy against `(1 - s) onehot + s uniform`, averaged over the weighted tokens.
 
-    Written in closed form, `logsumexp(z) - (1 - s) z_label - s mean(z)`, so that no second array of the size of the
-    logits is made. Source: Szegedy et al. 2016 (arXiv:1512.00567), section 7.
+    Written in closed form, `logsumexp(z) - (1 - s) z_label - s mean(z)`, which compilers such as XLA compute without a
+    second array of the size of the logits. Source: Szegedy et al. 2016 (arXiv:1512.00567), section 7.
 
     Args:
         smoothing: s, the probability mass spread over the whole vocabulary.
@@ -33,7 +33,16 @@ class LabelSmoothedCrossEntropy(keras.losses.Loss):
 
 
 def _smoothed_cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
-    """As `LabelSmoothedCrossEntropy` says, with its gradient in one pass over the logits."""
+    """As `LabelSmoothedCrossEntropy` says, with the gradient `softmax(z) - (1 - s) onehot - s / V` as one expression.
+
+    Args:
+        labels: (batch, target_len) int32.
+        logits: z, (batch, target_len, vocabulary) float32.
+        smoothing: s.
+
+    Returns:
+        (batch, target_len) float32.
+    """
 
     def cross_entropy(logits: Any) -> tuple[Any, Callable[..., Any]]:
         normaliser = ops.logsumexp(logits, axis=-1)
@@ -42,7 +51,7 @@ def _smoothed_cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
             loss = loss - smoothing * ops.mean(logits, axis=-1)
 
         def gradient(*arguments: Any, upstream: Any = None) -> Any:
-            (upstream,) = arguments if upstream is None else (upstream,)  # backends differ in how they pass it
+            (upstream,) = arguments if upstream is None else (upstream,)  # PyTorch has it by name, behind the inputs
             size = logits.shape[-1]
             is_label = ops.arange(size, dtype="int32") == labels[..., None]
             targets = ops.where(is_label, 1.0 - smoothing + smoothing / size, smoothing / size)

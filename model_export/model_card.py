@@ -21,7 +21,7 @@ also before French `! ? ; :`.
 SCORES = """\
 Commands name bundles and files by the last part of their paths. BLEU and chrF go from 0 to 100; other figures are in
 percent, but for findings per intact sentence, which are counts. AER is the alignment error rate of given translations,
-as the service aligns them; `links of NAME` are those that another aligner found in the same pairs.
+as the service aligns them; `links of NAME` are those of a file, of another aligner or another model.
 """
 
 PARITY = """\
@@ -58,9 +58,9 @@ those of the step that {step} it. How often links are wrong is under Scores, if 
 """
 
 LIMITS = """\
-Sentences of at most {max_source_tokens} subwords, those of more than {preferred_source_tokens} in parts, which know
-nothing of each other. The model knows the kind of text that it was trained on; expect worse
-elsewhere, and on sentences much longer than those.
+Sentences of at most {max_source_tokens} subwords, their end counted as one, those of more than
+{preferred_source_tokens} in parts, which know nothing of each other. The model knows the kind of text that it was
+trained on; expect worse elsewhere, and on sentences much longer than those.
 """
 
 

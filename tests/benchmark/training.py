@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import sys
-from typing import Any
 
 from tests.benchmark.command_line import Effort, effort_of, make_parser
 from tests.benchmark.figures import median, median_ratio
@@ -72,7 +71,7 @@ def choose_sides(arguments: argparse.Namespace) -> list[SideSpec]:
     ]
 
 
-def environment(backend: str) -> dict[str, Any]:
+def environment(backend: str) -> dict[str, str]:
     """Of a side's process."""
     return {"KERAS_BACKEND": backend, "JAX_PLATFORMS": "cpu"}
 

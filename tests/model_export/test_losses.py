@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +18,14 @@ from tests.model_export.tiny_models import FloatArray, as_numpy, random_array
 LOGITS = 3 * random_array(2, 3, 5)
 LABELS = np.array([[4, 0, 2], [1, 3, 0]], dtype=np.int32)
 WEIGHTS = np.array([[1, 1, 1], [1, 1, 0]], dtype=np.float32)
+JAX_PROBE = """
+import sys, jax, numpy
+from model_export.losses import LabelSmoothedCrossEntropy
+given = numpy.load(sys.argv[1])
+def loss(logits):
+    return LabelSmoothedCrossEntropy(0.1)(given["labels"], logits, sample_weight=given["weights"])
+numpy.save(sys.argv[2], jax.jit(jax.grad(loss))(given["logits"]))
+"""
 
 
 def smoothed_by_hand(smoothing: float) -> FloatArray:
@@ -35,16 +47,30 @@ def test_weights_take_padding_out_of_the_mean(smoothing: float) -> None:
     assert loss == pytest.approx(smoothed_by_hand(smoothing).ravel()[:5].mean(), rel=1e-5)
 
 
+def gradient_by_hand(smoothing: float) -> FloatArray:
+    """What the probabilities lack of their targets, weighted."""
+    probabilities = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=-1, keepdims=True)
+    targets = (1 - smoothing) * np.eye(5)[LABELS] + smoothing / 5
+    return np.asarray((probabilities - targets) * WEIGHTS[..., None] / WEIGHTS.sum(), dtype=np.float32)
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_gradient_is_what_the_probabilities_lack_of_their_targets(smoothing: float) -> None:
+def test_the_gradient_equals_that_of_the_explicit_form(smoothing: float) -> None:
     logits = tf.constant(LOGITS)
     with tf.GradientTape() as tape:
         tape.watch(logits)
         loss = LabelSmoothedCrossEntropy(smoothing)(LABELS, logits, sample_weight=WEIGHTS)
-    probabilities = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=-1, keepdims=True)
-    targets = (1 - smoothing) * np.eye(5)[LABELS] + smoothing / 5
-    expected = (probabilities - targets) * WEIGHTS[..., None] / WEIGHTS.sum()
-    np.testing.assert_allclose(as_numpy(tape.gradient(loss, logits)), expected, atol=1e-6)
+    np.testing.assert_allclose(as_numpy(tape.gradient(loss, logits)), gradient_by_hand(smoothing), atol=1e-6)
+
+
+def test_the_gradient_on_jax_is_the_same(tmp_path: Path) -> None:
+    np.savez(tmp_path / "given.npz", logits=LOGITS, labels=LABELS, weights=WEIGHTS)
+    subprocess.run(
+        [sys.executable, "-c", JAX_PROBE, tmp_path / "given.npz", tmp_path / "gradient.npy"],
+        env=os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        check=True,
+    )
+    np.testing.assert_allclose(np.load(tmp_path / "gradient.npy"), gradient_by_hand(0.1), atol=1e-6)
 
 
 def test_even_odds_cost_the_logarithm_of_the_vocabulary() -> None:

@@ -41,7 +41,7 @@ class PlainCrossEntropy(keras.losses.Loss):
         self.smoothing = smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        """Compares labels (batch, target_len) with logits (batch, target_len, vocabulary)."""
+        """From labels (batch, target_len) and logits (batch, target_len, vocabulary) to (batch, target_len)."""
         log_probs = ops.log_softmax(y_pred)
         of_labels = ops.take_along_axis(log_probs, ops.cast(y_true, "int32")[..., None], axis=-1)[..., 0]
         return -(1.0 - self.smoothing) * of_labels - self.smoothing * ops.mean(log_probs, axis=-1)

@@ -52,6 +52,8 @@ class TrainingSide:
         self._train = TrainConfig(alignment_weight=0.1, aligner_weight=0.3, product_dtype=options["product_dtype"])
         self._plain = options["loop"] == "plain"
         self._open = ExitStack()
+        if self._plain and keras.backend.backend() != "jax":
+            raise ValueError("loop: plain runs on JAX only; set KERAS_BACKEND=jax")
         if self._plain:
             training.LabelSmoothedCrossEntropy = PlainCrossEntropy
             scoring.compare_by_sum = scoring.compare_by_sum.__wrapped__  # keeps what the gradient needs
@@ -85,7 +87,7 @@ class TrainingSide:
 
 
 def random_batch(rows: int, width: int, vocabulary_size: int) -> Batch:
-    """Pairs of random words without padding, each linked to that in its own place."""
+    """Pairs of random words without padding, each linked to that in its own place; see `Batch` for the shapes."""
     ids = np.random.default_rng(1).integers(FIRST_WORD, vocabulary_size, size=(2, rows, width + 1)).astype(np.int32)
     links = np.broadcast_to(np.eye(width, dtype=np.float32), (rows, width, width))
     return Batch(ids[0, :, :width], np.full(rows, width, dtype=np.int32), ids[1], links)
