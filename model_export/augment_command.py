@@ -20,7 +20,7 @@ from model_export.clauses import (
 from model_export.concatenation import FEWEST_JOINED, MOST_JOINED
 from model_export.corpus_readers import CorpusFormat, SentencePair, read_pairs
 from model_export.errors import ConfigError, DataError
-from model_export.staged_file import staged_file
+from model_export.staged_file import keep_inputs, staged_file
 
 
 def run_augment(arguments: Namespace) -> None:
@@ -32,6 +32,7 @@ def run_augment(arguments: Namespace) -> None:
     """
     if min(arguments.joined, arguments.unpunctuated, arguments.lowercased) < 0:
         raise ConfigError("--joined, --unpunctuated and --lowercased: must be at least 0")
+    keep_inputs(arguments.output, arguments.input)
     corpus = read_pairs(arguments.input, CorpusFormat(), show_progress=True)
     print(corpus.report())
     statements = [pair for pair in tqdm(corpus.pairs, "looking for statements", unit=" pairs") if is_statement(pair)]

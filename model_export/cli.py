@@ -30,7 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         return _fail(f"{error.name} is not installed; run: pip install '{_package_with(error.name)}'")
     except KeyboardInterrupt:
-        return _fail("interrupted; go on with --resume" if hasattr(arguments, "resume") else "interrupted", 130)
+        from model_export.run_directory import CONFIG_FILE  # with what it needs, too slow for every command
+
+        resumable = hasattr(arguments, "resume") and (arguments.output / CONFIG_FILE).exists()
+        return _fail("interrupted; go on with --resume" if resumable else "interrupted", 130)
     return 0
 
 

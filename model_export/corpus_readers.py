@@ -135,7 +135,8 @@ def read_pairs(
             corpus.lines.append(line)
     if not corpus.pairs:
         problems = [problem.strip() for problem in describe_rejected(corpus.rejected, corpus.line_name)]
-        raise DataError("; ".join([f"{corpus.name}: no sentence pair left", *problems]))
+        advice = ["is --columns right?"] if set(corpus.rejected) == {WRONG_COLUMN_COUNT} else []
+        raise DataError("; ".join([f"{corpus.name}: no sentence pair left", *problems, *advice]))
     return corpus
 
 

@@ -81,7 +81,8 @@ def _metrics(figures: Mapping[Heuristic, HeuristicFigures], model: EvaluatedMode
         signature = f"forced|pairs:{len(gold.pairs)}|cases:{each.cases}"
         if heuristic == "unattended_source_word":
             signature += f"|below:{rule.unattended_below:g}|expected:{rule.expected_from:g}"
-        for name, share in (("precision", each.precision), ("recall", each.recall)):
+        shares = (("precision", each.precision), ("recall", each.recall)) if each.cases else ()  # of nothing: none
+        for name, share in shares:
             metrics.append(Metric(f"{heuristic} {name}", round(100 * share, 2), signature))
         findings = round(each.findings_per_intact_sentence, 4)
         metrics.append(Metric(f"{heuristic} findings per intact sentence", findings, signature))

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from model_export.corpus_readers import BadLine, CorpusFormat, describe_rejected, read_lines, read_pairs
 from model_export.distillation import REPEATED_SOURCE, Choice, choose, find_best, parse_translation
 from model_export.errors import ConfigError, DataError
+from model_export.staged_file import keep_inputs
 
 
 @dataclass(slots=True)
@@ -46,6 +47,7 @@ def run_distil(arguments: Namespace) -> None:
     if not 0 <= arguments.keep_share <= 1:
         raise ConfigError(f"--keep-share: must be 0 to 1, not {arguments.keep_share}")
     output: Path = arguments.output
+    keep_inputs(output, [*arguments.input, *([arguments.references] if arguments.references else [])])
     output.parent.mkdir(parents=True, exist_ok=True)
     tally = Tally(_read_references(arguments.references, arguments.swap))
     with TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as staging:

@@ -9,6 +9,7 @@ from model_export.corpus_readers import CorpusFormat, read_pairs
 from model_export.export import export_bundle
 from model_export.parity import USUAL_PRECISIONS
 from model_export.run_directory import RunDirectory
+from service.bundle.manifest import MANIFEST_FILE
 
 
 def run_export(arguments: Namespace) -> None:
@@ -20,6 +21,8 @@ def run_export(arguments: Namespace) -> None:
     corpus_format = CorpusFormat(
         source_language=facts.source_language, target_language=facts.target_language, swapped=arguments.swap
     )
+    if (arguments.output / MANIFEST_FILE).exists():
+        print(f"{arguments.output}: will be replaced, with the scores, rules and texts that were recorded there")
     dev = read_pairs(arguments.dev, corpus_format, show_progress=False)
     print(dev.report())
     name = arguments.name or arguments.output.resolve().name

@@ -48,7 +48,7 @@ $(run)/.trained: $(PAIRS).train.tsv $(PAIRS).dev.tsv $(PAIRS).links $(CONFIG) | 
 	@touch $@
 
 $(bundle)/manifest.json: $(run)/.trained | $(VENV)/.export
-	$(export_command) export --run $(run) --dev $(PAIRS).dev.tsv --precision int8 --output $(bundle) $(swap)
+	KERAS_BACKEND=tensorflow $(export_command) export --run $(run) --dev $(PAIRS).dev.tsv --precision int8 --output $(bundle) $(swap)
 
 $(bundle).tar.gz: $(bundle)/manifest.json $(PAIRS).test.tsv $(GOLD) | $(VENV)/.export
 ifneq ($(GOLD),)

@@ -182,7 +182,8 @@ def check_reduced(parity: ReducedParity, limits: ParityLimits) -> None:
     }[name]
     if parity.identical_share < least:
         raise ParityError(
-            f"{name} graphs: {parity.identical_share:.1%} of the greedy outputs equal fp32, the limit is {least:.0%}"
+            f"{name} graphs: {parity.identical_share:.1%} of the greedy outputs equal fp32, the limit is {least:.0%}; "
+            f"train longer, export fp32 only, or set parity.{name}_min_identical in the run's configuration"
         )
     loss = parity.fp32_bleu - parity.bleu
     if loss > most:

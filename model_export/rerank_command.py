@@ -17,7 +17,7 @@ from model_export.distillation import parse_translation
 from model_export.errors import ConfigError, DataError
 from model_export.evaluation import load_bundle
 from model_export.reranking import Judge, Translation, rerank_what_fits
-from model_export.staged_file import staged_file
+from model_export.staged_file import keep_inputs, staged_file
 from service.bundle.reader import read_bundle
 
 TRANSLATIONS_AT_ONCE: Final = 128
@@ -25,6 +25,7 @@ TRANSLATIONS_AT_ONCE: Final = 128
 
 def run_rerank(arguments: Namespace) -> None:
     """Writes the file, whole or not at all, and says how often the first hypothesis changed."""
+    keep_inputs(arguments.output, [arguments.input])
     judges = _load_judges(arguments)
     lines = changed = left = 0
     with staged_file(arguments.output) as file:

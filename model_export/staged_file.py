@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
+
+from model_export.errors import ConfigError
+
+
+def keep_inputs(output: Path, inputs: Iterable[Path]) -> None:
+    """Makes sure that a command does not write over what it reads.
+
+    Raises:
+        ConfigError: `output` is one of the inputs.
+    """
+    if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
+        raise ConfigError(f"--output: {output} is an input as well; choose another file")
 
 
 @contextmanager

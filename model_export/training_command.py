@@ -240,14 +240,12 @@ def _create_run(
 ) -> None:
     """Trains a tokenizer if there is none, and writes what is fixed for the whole run."""
     if model is None:
-        print(f"training a tokenizer of {config.training.tokenizer_vocabulary_size:,} subwords")
-        model = train_tokenizer(
-            (side for pair in train.pairs for side in pair),
-            config.training.tokenizer_vocabulary_size,
-            config.training.character_coverage,
-            show_progress=True,
-        )
-    run.create(_fill_in_vocabulary(config, Tokenizer.from_bytes(model)), model, start_from)
+        wanted, sides = config.training.tokenizer_vocabulary_size, (side for pair in train.pairs for side in pair)
+        print(f"training a tokenizer of {wanted:,} subwords at most")
+        model = train_tokenizer(sides, wanted, config.training.character_coverage, show_progress=True)
+    tokenizer = Tokenizer.from_bytes(model)
+    print(f"the tokenizer has {tokenizer.vocabulary_size:,} subwords")
+    run.create(_fill_in_vocabulary(config, tokenizer), model, start_from)
 
 
 def _train(run: RunDirectory, corpora: dict[str, Corpus], alignments: dict[str, WordAlignments], resume: bool) -> None:

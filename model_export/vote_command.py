@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from model_export.errors import ConfigError
-from model_export.staged_file import staged_file
+from model_export.staged_file import keep_inputs, staged_file
 from model_export.word_alignments import pharaoh_line, read_side_by_side
 
 
@@ -20,6 +20,7 @@ def run_vote(arguments: Namespace) -> None:
     files: list[Path] = arguments.input
     if not 1 <= arguments.least <= len(files):
         raise ConfigError(f"--least: must be from 1 to the number of files of --input, {len(files)}")
+    keep_inputs(arguments.output, files)
     links = lines = 0
     with staged_file(arguments.output, encoding="ascii") as file:
         for voters in read_side_by_side(files, "counting votes"):

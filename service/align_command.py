@@ -170,7 +170,10 @@ def _json_line(aligned: TranslatedText) -> str:
 
 
 def _share(text: str) -> float:
-    share = float(text)
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
     if not 0 < share <= 1:
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most 1, not {text!r}")
     return share

@@ -29,19 +29,25 @@ def analyse_sentences(
     Returns:
         Its sentences or their parts, each for itself with ranges that begin at 0 and an end-of-sentence token, and the
         separators before, between and after them, one more than sentences: `join_sentences` of both gives the text
-        again. A sentence of invisible characters alone has nothing to translate and counts as separator.
+        again. A sentence without a letter or a digit (punctuation, emoji, invisible characters) has nothing to
+        translate and counts as separator.
     """
     sentences: list[AnalysedText] = []
     separators: list[str] = []
     end_of_last = 0
     parts = (part for place in split_sentences(text) for part in _part(text, place, tokenizer, max_tokens, in_capitals))
     for start, analysed in parts:
-        if len(analysed.tokens) == 1:  # the end of sentence alone
+        if len(analysed.tokens) == 1 or not has_words(analysed.text):  # the end of sentence alone, or nothing to read
             continue
         sentences.append(analysed)
         separators.append(text[end_of_last:start])
         end_of_last = start + len(analysed.text)
     return sentences, [*separators, text[end_of_last:]]
+
+
+def has_words(text: str) -> bool:
+    """Whether there is a letter or a digit in a text, and so something to translate."""
+    return any(map(str.isalnum, text))
 
 
 def _part(

@@ -129,6 +129,8 @@ def _check_translate(parser: argparse.ArgumentParser, options: argparse.Namespac
         check_options(decoding_options(options))
     except InvalidRequestError as error:
         parser.error(f"--{str(error).replace('_', '-')}")
+    if options.seed is not None and not options.sampling_top_k:
+        parser.error("--seed has no meaning without --sampling-top-k")
     if options.num_alternatives and not options.jsonl:
         parser.error("--num-alternatives needs --jsonl")
     if options.num_hypotheses > 1 and not options.jsonl:

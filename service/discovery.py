@@ -18,11 +18,15 @@ def find_bundles(settings: Settings, needed: bool = True) -> list[Path]:
     Hidden directories hold none: what is about to be installed stands there.
 
     Raises:
-        ConfigurationError: there are none, though they are needed, or `models_dir` cannot be read.
+        ConfigurationError: there are none, though they are needed, or `models_dir` cannot be read or is a bundle.
     """
     parents = [BUILT_IN_MODELS] if settings.built_in_models else []
     if settings.models_dir is not None:
         parents.append(settings.models_dir)
+        if (settings.models_dir / MANIFEST_FILE).exists():
+            raise ConfigurationError(
+                f"INTERLINEAR_MODELS_DIR: {settings.models_dir} is a bundle itself; name the directory that holds it"
+            )
     try:
         bundles = [file.parent for parent in parents for file in sorted(parent.glob(f"[!.]*/{MANIFEST_FILE}"))]
     except OSError as error:

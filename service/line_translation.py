@@ -47,7 +47,7 @@ def read_lines(files: Iterable[str]) -> Iterator[Line]:
     """Reads files one after the other; `-` is the standard input. Only line feeds end lines.
 
     Raises:
-        InvalidRequestError: a file cannot be read, or a line is not UTF-8.
+        InvalidRequestError: a file cannot be read, a line is not UTF-8 or holds a NUL character.
     """
     for file in files:
         if file == STANDARD_INPUT:
@@ -68,6 +68,8 @@ def _decode_lines(name: str, stream: BinaryIO) -> Iterator[Line]:
             raise InvalidRequestError(
                 f"{name}:{number}: not valid UTF-8 (byte {error.start + 1} of the line)"
             ) from None
+        if "\0" in text:
+            raise InvalidRequestError(f"{name}:{number}: must not contain NUL characters")
         yield Line(name, number, text.removesuffix("\n").removesuffix("\r"))
 
 

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from service.api.errors import install_error_handlers
+from service.api.head_requests import HeadMiddleware
 from service.api.pages import pages
 from service.api.routes import native_routes
 from service.api.state import AppState
@@ -63,6 +64,7 @@ def create_app(
             expose_headers=["Retry-After"],
         )
     app.add_middleware(MetricsMiddleware, metrics=state.metrics)
+    app.add_middleware(HeadMiddleware)  # outside: what is measured is the GET
     install_error_handlers(app)
     app.include_router(native_routes(state.settings))
     app.include_router(pages)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from service.alignment import DEFAULT_RULE, AlignmentDetail, align, choose_rows
-from service.analysis import analyse_decoded, analyse_sentences, join_sentences
+from service.analysis import analyse_decoded, analyse_sentences, has_words, join_sentences
 from service.bundle.tokenizer import Tokenizer
 from service.capitals import can_begin_in_capitals, to_lower_case
 from service.decoding.jobs import default_length_limit
@@ -48,7 +48,7 @@ class Decoder(Protocol):
 
 def count_texts(texts: Sequence[str]) -> int:
     """How many sentences texts have at least."""
-    return sum(1 for text in texts if text.strip())
+    return sum(map(has_words, texts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +116,9 @@ class Translator:
     ) -> list[TranslatedText]:
         """Translates every text, all sentences together in one call of the decoder.
 
-        White space between sentences and at a text's ends is kept, line breaks too; a text of nothing else, the empty
-        one included, is its own translation, with no sentences and no call of the model. A sentence that is longer than
+        White space between sentences and at a text's ends is kept, line breaks too, and so is what has no letter and no
+        digit; a text of nothing else, the empty one included, is its own translation, with no sentences and no call of
+        the model. A sentence that is longer than
         the model takes, or translates well, is parted at pauses, and its parts count as sentences. Hypothesis k of a
         text joins the k-th hypotheses of its sentences, the last where there are fewer. Its `log_prob` is the sum over
         the sentences. Its `score` is their mean: comparable between texts of any length, the sentence's own score

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import difflib
+import re
 from collections.abc import Iterator
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -20,12 +22,16 @@ from service.settings import Settings
 
 Body = TypeVar("Body", bound=ApiModel)
 
+_PROBLEMS: Final = {"missing": "is required", "list_type": "must be a list"}
+_SUBJECT: Final = re.compile(r"^(?:Input|List|String|Value) should")
+"""How pydantic's messages begin, of which the others are taken as they are."""
+
 
 async def read_translate_request(request: Request, settings: Settings) -> TranslateRequest:
     """Reads, parses and checks the body.
 
     Raises:
-        UnsupportedMediaTypeError: it is not declared as JSON.
+        UnsupportedMediaTypeError: it is not declared as JSON, or is compressed.
         TextTooLongError: too many bytes, texts or characters.
         InvalidRequestError: it is not JSON, or a field is wrong.
     """
@@ -37,6 +43,8 @@ async def read_translate_request(request: Request, settings: Settings) -> Transl
 async def read_json(request: Request, settings: Settings, kind: type[Body]) -> Body:
     """Reads and parses a body of some kind; errors as `read_translate_request`, limits on texts aside."""
     check_media_type(request.headers.get("content-type", ""))
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaTypeError("The body must not be compressed: send it without Content-Encoding.")
     return parse(await read_body(request, settings.max_request_bytes), kind)
 
 
@@ -75,13 +83,13 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
 
 
 def parse(body: bytes, kind: type[Body]) -> Body:
-    """Parses and validates. Of a repeated key the last value counts, as is usual for JSON.
+    """Parses and validates. Of a repeated key the last value counts, as usual for JSON; a byte order mark is skipped.
 
     Raises:
         InvalidRequestError: with the first of the fields that are wrong.
     """
     try:
-        return kind.model_validate_json(body)
+        return kind.model_validate_json(body.removeprefix(codecs.BOM_UTF8))
     except ValidationError as error:
         details = error.errors(include_input=False, include_url=False)
     raise _invalid(details[0], list(kind.model_fields))
@@ -97,7 +105,7 @@ def _invalid(details: ErrorDetails, known: list[str]) -> InvalidRequestError:
     if not location:
         return InvalidRequestError("The body must be a JSON object.")
     field = str(location[0]) + "".join(f"[{part}]" for part in location[1:] if isinstance(part, int))
-    problem = "is required" if kind == "missing" else details["msg"].replace("Input should", "must")
+    problem = _PROBLEMS.get(kind) or _SUBJECT.sub("must", details["msg"].partition(" after validation")[0])
     return InvalidRequestError(f"{field}: {problem}", field)
 
 

@@ -121,6 +121,8 @@ def _tar_members(archive: Path) -> Iterator[_Member]:
             if content is None:
                 raise BundleError("archive", "names", f"{entry.name[:80]!r} is a link or no ordinary file")
             yield _Member(entry.name.removeprefix("./"), entry.size, content)
+        while unpacked.read(_CHUNK_BYTES):  # to the end, where the checksum stands: a broken name looks like the end
+            pass
 
 
 def _zip_members(archive: Path) -> Iterator[_Member]:

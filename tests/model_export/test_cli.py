@@ -166,16 +166,30 @@ def test_training_onto_a_run_is_refused_before_any_work(tmp_path: Path, capsys: 
 
 
 @pytest.mark.parametrize(
-    ("command", "message"), [("training", "interrupted; go on with --resume"), ("split", "interrupted")]
+    ("command", "begun", "message"),
+    [
+        ("training", True, "interrupted; go on with --resume"),
+        ("training", False, "interrupted"),
+        ("split", False, "interrupted"),
+    ],
 )
 def test_an_interrupt_ends_with_code_130(
-    command: str, message: str, pairs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: str,
+    begun: bool,
+    message: str,
+    pairs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    output = pairs.parent / "out"
+
     def interrupt(_: object) -> None:
+        if begun:
+            output.mkdir()
+            (output / "config.yaml").touch()
         raise KeyboardInterrupt
 
     monkeypatch.setattr(f"model_export.{command}_command.run_{command}", interrupt)
-    output = pairs.parent / "out"
     arguments = train(pairs, output) if command == "training" else ["split", pairs, "--output", output]
     assert main([str(argument) for argument in arguments]) == 130
     assert capsys.readouterr().err == f"interlinear-export: {message}\n"

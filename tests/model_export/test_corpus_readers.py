@@ -60,6 +60,12 @@ def test_fewer_than_two_columns_are_an_error() -> None:
         CorpusFormat(columns=1)
 
 
+def test_a_file_with_other_columns_throughout_asks_for_them(tmp_path: Path) -> None:
+    path = write(tmp_path / "pairs.tsv", "one\ttwo\tthree\n")
+    with pytest.raises(DataError, match=r"wrong column count: 1 \(line 1\); is --columns right\?$"):
+        read_pairs([path])
+
+
 def test_a_file_with_no_pair_left_is_an_error_that_says_why(tmp_path: Path) -> None:
     path = write(tmp_path / "pairs.tsv", "only one column\n\tempty\n")
     with pytest.raises(DataError) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,7 +50,6 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
         b'{"text": "a", "x": "\\udfff"}',
         b'{"text": "a", "pr1vate": NaN}',
         b'{"text": "pr1vate\xff"}',
-        b'\xef\xbb\xbf{"text": "a"}',
         '{"text": "a"}'.encode("utf-16"),
         b"[" * 1900,
         b'{"text": ' + b"[" * 900 + b"]" * 900 + b"}",
@@ -62,6 +62,32 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
 )
 def test_bodies_that_are_no_request(client: TestClient, body: bytes) -> None:
     check_problem(client.post("/translate", content=body, headers=JSON), 422, "invalid-request")
+
+
+def test_a_byte_order_mark_is_skipped(client: TestClient) -> None:
+    answer = client.post("/translate", content=b'\xef\xbb\xbf{"text": "a cat"}', headers=JSON)
+    assert answer.status_code == 200
+
+
+def test_a_compressed_body_is_refused(client: TestClient) -> None:
+    body = gzip.compress(b'{"text": "a cat"}')
+    answer = client.post("/translate", content=body, headers={**JSON, "Content-Encoding": "gzip"})
+    problem = check_problem(answer, 415, "unsupported-media-type")
+    assert problem["detail"] == "The body must not be compressed: send it without Content-Encoding."
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "detail"),
+    [
+        ("/translate", {"text": "a", "suppressed_tokens": "x"}, "suppressed_tokens: must be a list"),
+        ("/translate", {"text": "a", "suppressed_tokens": [1]}, "suppressed_tokens[0]: must be a valid string"),
+        ("/align", {"source_words": ["a", ""], "target": "b"}, "source_words[1]: must have at least 1 item"),
+        ("/align", {"source_words": ["a", " "], "target": "b"}, "source_words[1]: must be a word, not white space"),
+    ],
+)
+def test_messages_are_no_jargon(client: TestClient, path: str, body: dict[str, Any], detail: str) -> None:
+    answer = client.post(path, json=body)
+    assert check_problem(answer, 422, "invalid-request", detail.partition(":")[0])["detail"] == detail
 
 
 @pytest.mark.parametrize(

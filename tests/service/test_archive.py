@@ -147,6 +147,17 @@ def test_a_part_of_an_archive_is_refused(tmp_path: Path, pack: Callable[..., Pat
     refused(tmp_path / "archive")
 
 
+def test_a_damaged_header_is_not_taken_for_the_end(tmp_path: Path) -> None:
+    content = gzip.decompress(tar_gz(tmp_path / "archive").read_bytes())
+    second = 2 * tarfile.BLOCKSIZE  # behind a header and a content of one block each
+    changed = content[:second] + b"#" + content[second + 1 :]
+    damaged = gzip.compress(changed)[:-8] + gzip.compress(content)[-8:]  # with the old checksum
+    (tmp_path / "archive").write_bytes(damaged)
+    error = refused(tmp_path / "archive")
+    assert error.field == "content"
+    assert "CRC check failed" in str(error)
+
+
 @pytest.mark.parametrize("content", [b"", b"nothing of the kind", b"\x1f\x8b broken", b"PK\x03\x04 broken"])
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "archive").write_bytes(content)

@@ -154,6 +154,27 @@ def test_bad_utf8_names_file_and_line(models: Path, tmp_path: Path, capsys: pyte
     assert captured.out.count("\n") == 1  # the line before it
 
 
+def test_a_nul_names_file_and_line(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "nul.txt"
+    file.write_bytes(b"tea\nte\0a\n")
+    assert translate(models, str(file)) == 1
+    assert capsys.readouterr().err == f"interlinear: error: {file}:2: must not contain NUL characters\n"
+
+
+def test_a_seed_without_draws_is_refused(models: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        translate(models, "--seed", "3")
+    assert "--seed has no meaning without --sampling-top-k" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x", "1.5"])
+def test_numbers_of_options_are_checked(models: Path, number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        translate(models, f"--beam-size={number}")
+    error = capsys.readouterr().err
+    assert f"argument --beam-size: must be a whole number of at least 1, not '{number}'" in error
+
+
 def test_a_line_too_long_names_file_and_line(models: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "long.txt"
     file.write_text("tea\n" + "tea#" * 50 + "\n", encoding="utf-8")

@@ -133,6 +133,12 @@ def test_a_directory_without_bundles_is_an_error(tmp_path: Path) -> None:
         find_bundles(tiny_settings(tmp_path))
 
 
+def test_a_bundle_in_place_of_the_directory_that_holds_it_is_an_error(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "tiny")
+    with pytest.raises(ConfigurationError, match="tiny is a bundle itself; name the directory that holds it"):
+        find_bundles(tiny_settings(bundle))
+
+
 def test_two_bundles_of_one_name_are_an_error(tmp_path: Path) -> None:
     write_bundle(tmp_path / "one")
     write_bundle(tmp_path / "two")

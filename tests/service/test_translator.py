@@ -56,6 +56,20 @@ def test_single_sentence_has_source_target_and_matrices_on_the_hypothesis() -> N
     assert sentence.finished
 
 
+@pytest.mark.parametrize("text", ["?!", " ... ", "\U0001f600", "--- \"''\" ()", "\n;\n"])
+def test_what_has_no_letter_and_no_digit_is_its_own_translation(text: str) -> None:
+    result = translate_with(ScriptedDecoder(), text)
+    assert result.hypotheses[0].target.text == result.source.text == text
+    assert result.source.sentences == ()
+
+
+def test_it_is_copied_between_sentences_as_well() -> None:
+    result = translate_with(EchoDecoder(), "One.\n* * *\n2 ?!\n\u00a1!")
+    assert [result.source.text[each.start : each.end] for each in result.source.sentences] == ["One.", "2 ?!"]
+    assert "\n* * *\n" in result.hypotheses[0].target.text
+    assert result.hypotheses[0].target.text.endswith("\n\u00a1!")
+
+
 def test_several_sentences_are_joined_with_the_source_white_space() -> None:
     result = translate_with(EchoDecoder(), "Ah!\r\n\r\n  Oh no.\tNo\n")
     [best] = result.hypotheses

@@ -55,9 +55,9 @@ def test_cut_hypothesis_is_marked_unfinished() -> None:
 
 
 def test_over_long_sentence_without_white_space_is_refused_with_its_index() -> None:
-    translate(["short", "#" * 19])
+    translate(["short", "a" + "#" * 18])
     with pytest.raises(TextTooLongError, match=r"21 tokens.*at most 20") as caught:
-        translate(["short", "#" * 20])
+        translate(["short", "a" + "#" * 19])
     assert caught.value.field == "text[1]"
 
 
@@ -80,7 +80,7 @@ def test_sentence_that_fits_is_left_whole() -> None:
 
 def test_sentence_that_the_model_prefers_in_parts_is_parted_where_it_has_pauses() -> None:
     translator = make_translator(EchoDecoder(), preferred_source=8)
-    [result] = asyncio.run(translator.translate([f"a b c d e, f g h i. {'#' * 15}"], GREEDY))
+    [result] = asyncio.run(translator.translate([f"a b c d e, f g h i. a{'#' * 14}"], GREEDY))
     assert [sentence.start for sentence in result.source.sentences] == [0, 11, 20]
 
 

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from model_export.cli import main
+from model_export.errors import ConfigError
+from model_export.staged_file import keep_inputs
+
+
+def test_an_input_is_refused_as_output_by_whatever_name(tmp_path: Path) -> None:
+    (tmp_path / "pairs.tsv").write_text("a\tb\n", encoding="utf-8")
+    (tmp_path / "link.tsv").symlink_to("pairs.tsv")
+    (tmp_path / "other.tsv").touch()
+    keep_inputs(tmp_path / "new.tsv", [tmp_path / "pairs.tsv"])
+    keep_inputs(tmp_path / "other.tsv", [tmp_path / "missing.tsv", tmp_path / "pairs.tsv"])
+    for name in ("pairs.tsv", "link.tsv"):
+        with pytest.raises(ConfigError, match=rf"--output: .*{name} is an input as well; choose another file"):
+            keep_inputs(tmp_path / name, [tmp_path / "other.tsv", tmp_path / "pairs.tsv"])
+
+
+@pytest.mark.parametrize(
+    ("content", "command"),
+    [
+        ("A cat.\tUn chat.\n", ["augment", "--joined", "0", "--unpunctuated", "1", "--input", "FILE"]),
+        ("0-0\n", ["symmetrise", "--forward", "FILE", "--reverse", "FILE"]),
+        ("0-0\n", ["vote", "--input", "FILE", "FILE"]),
+        ("{}\n", ["rerank", "--input", "FILE", "--reverse", "model", "0.3"]),
+        ("{}\n", ["distil", "--input", "FILE"]),
+    ],
+)
+def test_commands_do_not_write_over_what_they_read(
+    content: str, command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.write_text(content, encoding="utf-8")
+    arguments = [str(file) if argument == "FILE" else argument for argument in [*command, "--output", "FILE"]]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err == f"interlinear-export: --output: {file} is an input as well; choose another file\n"
+    assert file.read_text(encoding="utf-8") == content
