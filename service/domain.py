@@ -81,7 +81,7 @@ class DecodingOptions:
         sampling_temperature: divides the log-probabilities that are drawn from; the greater, the more evenly.
         seed: of the draws. Samples depend on it and on the sentence, on nothing else in the batch.
         num_alternatives: how many of the model's best tokens to name at every target position.
-        replace_unknowns: lets the unknown token be produced; the source word that it attends to takes its place.
+        replace_unknowns: copies source words that the model does not know; see `service.unknown_words`.
         search_mode: `tfa` searches as TensorFlow Addons does.
     """
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from service.alignment import choose_rows
@@ -34,7 +34,7 @@ from service.domain import (
 from service.row_chooser import RowChooser
 from service.threads import run_aside
 from service.translator import Decoder, Source, Translator, count_texts
-from service.unknown_words import replace_unknowns
+from service.unknown_words import UnknownWords
 from service.whole_text import Decoded, Wanted
 
 
@@ -107,6 +107,7 @@ async def stream_translation(
     Yields:
         What is new, whenever something is. The first time, when decoding has begun: every source text.
     """
+    wanted = replace(wanted, copied_unknowns=options.replace_unknowns)
     length = sum(map(len, texts)) + len(target_prefix or "")
     with translator.decoder.reserve(count_texts(texts)):
         sources, jobs = await run_aside(length, lambda: translator.prepare(texts, options, target_prefix))
@@ -173,6 +174,7 @@ class _GrowingSentence:
         self._wanted = wanted
         self._text = GrowingText()
         self._rows = RowChooser(translator.mechanisms)
+        self._unknown = UnknownWords(source, translator.tokenizer, wanted.copied_unknowns)
         self._waiting: list[_Waiting] = []
         self._given = 0  # tokens that were given out
         self._covered = 0  # characters that these have added
@@ -186,8 +188,8 @@ class _GrowingSentence:
         return []
 
     def _add(self, tokens: SettledTokens) -> list[StreamEvent]:
-        tokenizer, unk_id = self._translator.tokenizer, self._translator.tokenizer.unk_id
-        replacements = replace_unknowns(tokens.target_ids, tokens.attentions[0], self._source, unk_id)
+        tokenizer = self._translator.tokenizer
+        replacements = self._unknown.replace(tokens.target_ids, tokens.attentions[0])
         rows = _Rows(tokens.token_log_probs, tokens.attentions, self._translator.alternatives(tokens.alternatives))
         for index, token_id in enumerate(tokens.target_ids):
             surface = replacements.get(index, tokenizer.surface(token_id))

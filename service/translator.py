@@ -30,7 +30,7 @@ from service.domain import (
 from service.errors import InvalidRequestError, TextTooLongError
 from service.findings import DEFAULT_OMISSION_RULE, Finding, OmissionRule
 from service.threads import run_aside
-from service.unknown_words import replace_unknowns
+from service.unknown_words import UnknownWords
 from service.whole_text import Decoded, Wanted, join_decoded
 
 
@@ -141,7 +141,7 @@ class Translator:
             InvalidRequestError: a length or the prefix cannot be served.
             UnavailableError: the engine takes no work at the moment.
         """
-        wanted = Wanted(alignment, diagnostics)
+        wanted = Wanted(alignment, diagnostics, options.replace_unknowns)
         length = sum(map(len, texts)) + len(target_prefix or "")
         with self.decoder.reserve(count_texts(texts)):
             sources, jobs = await run_aside(length, lambda: self.prepare(texts, options, target_prefix))
@@ -237,7 +237,8 @@ class Translator:
         decoded: list[Decoded] = []
         for each in hypotheses:
             attentions = choose_rows((each.attention, *each.other_attentions), self.mechanisms)
-            replacements = replace_unknowns(each.target_ids, attentions[0], sentence, self.tokenizer.unk_id)
+            unknown = UnknownWords(sentence, self.tokenizer, wanted.copied_unknowns)
+            replacements = unknown.replace(each.target_ids, attentions[0])
             target = analyse_decoded(each.target_ids, self.tokenizer, replacements, sentence.in_capitals)
             pairs = zip(self.mechanisms, attentions, strict=True)
             decoded.append(

@@ -44,10 +44,12 @@ class Wanted:
     Attributes:
         alignment: how much of it.
         diagnostics: whether to look for signs of words left out, repeated or linked at random.
+        copied_unknowns: whether source words that the model cannot read are copied.
     """
 
     alignment: AlignmentDetail = "soft"
     diagnostics: bool = False
+    copied_unknowns: bool = False
 
 
 def join_decoded(

@@ -133,8 +133,8 @@ class TranslateRequest(ApiModel):
     )
     replace_unknowns: bool = Field(
         _DEFAULTS.replace_unknowns,
-        description="where the model knows no word, take the source word that it attends to, a name perhaps; by "
-        "default it has to find another word",
+        description="copy source words with characters that the model does not know (emoji, names in other scripts) to "
+        "where the translation attends to them; by default the model has to find other words",
     )
     search_mode: SearchMode = Field(
         _DEFAULTS.search_mode,

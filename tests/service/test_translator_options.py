@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from service.domain import Alternative, Alternatives, AnalysedText, DecodingOptions, FloatArray, Hypothesis, Token, Word
+from service.domain import Alternative, Alternatives, DecodingOptions, Hypothesis
 from service.errors import InvalidRequestError
-from service.unknown_words import replace_unknowns
 from tests.service.translation_fakes import (
     EOS,
     GREEDY,
@@ -48,43 +46,6 @@ def test_an_unknown_token_becomes_the_source_word_it_attends_to() -> None:
     assert best.target.text == "Wrocław saw"
     assert [(token.start, token.end) for token in best.target.tokens] == [(0, 7), (8, 11), (11, 11)]
     assert [(link.source, link.target) for link in best.alignments[0].links] == [(1, 1), (2, 0)]
-
-
-def text_of(*tokens: tuple[str, int, int, int]) -> AnalysedText:
-    """The text "Łukasz ran" with these tokens."""
-    words = (Word("Łukasz", 0, 6), Word("ran", 7, 10))
-    pieces = [Token(token_id, piece, start, end) for piece, token_id, start, end in tokens]
-    return AnalysedText("Łukasz ran", (), (*pieces, Token(EOS, "</s>", 10, 10, special=True)), words)
-
-
-def unknown(*weights: Sequence[float]) -> tuple[tuple[int, ...], FloatArray]:
-    return (UNK,) * len(weights), np.array(weights, dtype=np.float32)
-
-
-SOURCE = text_of(("▁", 9, 0, 0), ("Ł", UNK, 0, 1), ("ukasz", 10, 1, 6), ("▁ran", 11, 7, 10))
-
-
-def test_unknown_characters_of_a_word_known_in_part_stand_for_themselves() -> None:
-    row = (0.1, 0.5, 0.2, 0.1, 0.1)
-    assert replace_unknowns(*unknown(row), SOURCE, UNK) == {0: "Ł"}
-
-
-def test_known_tokens_give_their_whole_word() -> None:
-    rows = ((0.0, 0.1, 0.6, 0.2, 0.1), (0.0, 0.1, 0.1, 0.7, 0.1))
-    assert replace_unknowns(*unknown(*rows), SOURCE, UNK) == {0: "Łukasz", 1: "ran"}
-
-
-def test_the_end_of_the_sentence_gives_nothing_and_a_space_the_word_after_it() -> None:
-    rows = ((0.1, 0.0, 0.0, 0.3, 0.6), (0.5, 0.1, 0.1, 0.2, 0.1))
-    assert replace_unknowns(*unknown(*rows), SOURCE, UNK) == {0: "ran", 1: "Łukasz"}
-
-
-def test_the_first_of_equals_is_taken() -> None:
-    assert replace_unknowns(*unknown((0.0, 0.0, 0.4, 0.4, 0.2)), SOURCE, UNK) == {0: "Łukasz"}
-
-
-def test_nothing_unknown_needs_no_work() -> None:
-    assert replace_unknowns((7, EOS), np.zeros((2, 5), dtype=np.float32), SOURCE, UNK) == {}
 
 
 def test_alternatives_stand_at_each_token_of_the_whole_text_with_their_pieces() -> None:

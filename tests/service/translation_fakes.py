@@ -53,6 +53,9 @@ class WordTokenizer:
     def is_special(self, token_id: int) -> bool:
         return token_id < UNK
 
+    def surface(self, token_id: int) -> str:
+        return "" if self.is_special(token_id) else f" {self.pieces[token_id]}"
+
     def decode(self, ids: Sequence[int], replacements: Mapping[int, str] | None = None) -> DecodedText:
         words = {index: self.pieces[i] for index, i in enumerate(ids) if i != EOS} | dict(replacements or {})
         text = " ".join(words.values())
