@@ -30,11 +30,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         return _fail(f"{error.name} is not installed; run: pip install '{_package_with(error.name)}'")
     except KeyboardInterrupt:
-        from model_export.run_directory import CONFIG_FILE  # with what it needs, too slow for every command
-
-        resumable = hasattr(arguments, "resume") and (arguments.output / CONFIG_FILE).exists()
-        return _fail("interrupted; go on with --resume" if resumable else "interrupted", 130)
+        return _fail("interrupted; go on with --resume" if _can_resume(arguments) else "interrupted", 130)
     return 0
+
+
+def _can_resume(arguments: argparse.Namespace) -> bool:
+    if not hasattr(arguments, "resume"):
+        return False
+    from model_export.run_directory import CONFIG_FILE  # with what it needs, too slow for every command
+
+    return bool((arguments.output / CONFIG_FILE).exists())
 
 
 def _package_with(module: str | None) -> str:

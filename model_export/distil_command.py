@@ -47,7 +47,7 @@ def run_distil(arguments: Namespace) -> None:
     if not 0 <= arguments.keep_share <= 1:
         raise ConfigError(f"--keep-share: must be 0 to 1, not {arguments.keep_share}")
     output: Path = arguments.output
-    keep_inputs(output, [*arguments.input, *([arguments.references] if arguments.references else [])])
+    keep_inputs(output, [*arguments.input, arguments.references])
     output.parent.mkdir(parents=True, exist_ok=True)
     tally = Tally(_read_references(arguments.references, arguments.swap))
     with TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as staging:

@@ -31,6 +31,7 @@ from model_export.evaluation import (
 from model_export.gold_alignments import GoldSet, read_gold
 from model_export.gold_command import measure_alignments
 from model_export.length_command import length_metrics, measure_by_length
+from model_export.staged_file import keep_inputs
 from service.bundle.manifest import AlignmentInfo, OmissionInfo, Score
 from service.domain import DecodingOptions
 
@@ -55,6 +56,8 @@ def run_evaluation(arguments: Namespace) -> None:
         ConfigError: options that need another one, or exclude it.
     """
     _check(arguments)
+    for name in ("translations", "json"):
+        keep_inputs(getattr(arguments, name), [arguments.test, arguments.gold], f"--{name}")
     corpus_format = CorpusFormat(swapped=arguments.swap)
     corpus = read_pairs([arguments.test], corpus_format, show_progress=False) if arguments.test else None
     gold, compared = _read_gold(arguments)

@@ -55,7 +55,8 @@ def _smoothed_cross_entropy(labels: Any, logits: Any, smoothing: float) -> Any:
             size = logits.shape[-1]
             is_label = ops.arange(size, dtype="int32") == labels[..., None]
             targets = ops.where(is_label, 1.0 - smoothing + smoothing / size, smoothing / size)
-            return upstream[..., None] * (ops.exp(logits - normaliser[..., None]) - targets)
+            probabilities = ops.exp(logits - normaliser[..., None])
+            return upstream[..., None] * (probabilities - ops.cast(targets, logits.dtype))
 
         return loss, gradient
 

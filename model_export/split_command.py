@@ -7,15 +7,19 @@ from pathlib import Path
 
 from model_export.corpus_readers import CorpusFormat, read_pairs
 from model_export.errors import DataError
-from model_export.splitting import PARTS, split_pairs, write_split
+from model_export.splitting import PARTS, part_paths, split_pairs, write_split
+from model_export.staged_file import keep_inputs
 
 
 def run_split(arguments: Namespace) -> None:
     """Splits as the command line says, and prints what went where."""
+    stem = arguments.name or arguments.file.stem
+    for path in part_paths(arguments.output, stem).values():
+        keep_inputs(path, [arguments.file, arguments.exclude], "--name")
     corpus = read_pairs([arguments.file], CorpusFormat(columns=arguments.columns), show_progress=True)
     print(corpus.report())
     split = split_pairs(corpus.pairs, _read_excluded(arguments.exclude))
-    paths = write_split(split, arguments.output, arguments.name or arguments.file.stem)
+    paths = write_split(split, arguments.output, stem)
     for part in PARTS:
         print(f"{len(split.part(part)):>9,} pairs  {paths[part]}")
 

@@ -94,13 +94,18 @@ def _keep_one_per_source(pairs: list[SentencePair]) -> list[SentencePair]:
     return [pair for pair in pairs if pair in chosen]
 
 
+def part_paths(directory: Path, stem: str) -> dict[Part, Path]:
+    """Where the parts are written."""
+    return {part: directory / f"{stem}.{part}.tsv" for part in PARTS}
+
+
 def write_split(split: Split, directory: Path, stem: str) -> dict[Part, Path]:
     """Writes `<stem>.<part>.tsv` per part; tabs and line breaks inside a sentence become spaces.
 
     Raises:
         DataError: a file cannot be written.
     """
-    paths: dict[Part, Path] = {part: directory / f"{stem}.{part}.tsv" for part in PARTS}
+    paths = part_paths(directory, stem)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for part, path in paths.items():

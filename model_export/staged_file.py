@@ -11,14 +11,21 @@ from typing import TextIO
 from model_export.errors import ConfigError
 
 
-def keep_inputs(output: Path, inputs: Iterable[Path]) -> None:
+def keep_inputs(output: Path | None, inputs: Iterable[Path | None], option: str = "--output") -> None:
     """Makes sure that a command does not write over what it reads.
+
+    Args:
+        output: what is written; None if nothing is.
+        inputs: what is read; None for options that were not given.
+        option: that names the output.
 
     Raises:
         ConfigError: `output` is one of the inputs.
     """
-    if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
-        raise ConfigError(f"--output: {output} is an input as well; choose another file")
+    if output is None or not output.exists():
+        return
+    if any(path and path.exists() and output.samefile(path) for path in inputs):
+        raise ConfigError(f"{option}: {output} is an input as well; choose another file")
 
 
 @contextmanager

@@ -167,6 +167,11 @@ def words_by_line(corpus: Corpus) -> Iterator[list[list[str]]]:
         yield [[word.text for word in find_words(side)] for side in pairs.get(line, ("", ""))]
 
 
+def words_paths(directory: Path) -> list[Path]:
+    """Where words are written: of the source, the target, and of both."""
+    return [directory / name for name in (SOURCE_WORDS_FILE, TARGET_WORDS_FILE, PAIRS_FILE)]
+
+
 def write_words(sides: Iterable[Sequence[Sequence[str]]], directory: Path) -> list[Path]:
     """Writes the words of each pair in lower case, separated by spaces, in the forms that aligners read.
 
@@ -178,7 +183,7 @@ def write_words(sides: Iterable[Sequence[Sequence[str]]], directory: Path) -> li
         The files: the source side, the target side, and both sides in each line with `|||` between them.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    paths = [directory / name for name in (SOURCE_WORDS_FILE, TARGET_WORDS_FILE, PAIRS_FILE)]
+    paths = words_paths(directory)
     source_file, target_file, pairs_file = (path.open("w", encoding="utf-8", newline="\n") for path in paths)
     with source_file, target_file, pairs_file:
         for both in sides:

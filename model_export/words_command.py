@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from model_export.corpus_readers import CorpusFormat, read_pairs
 from model_export.errors import ConfigError
 from model_export.gold_alignments import read_gold
-from model_export.word_alignments import words_by_line, write_words
+from model_export.staged_file import keep_inputs
+from model_export.word_alignments import words_by_line, words_paths, write_words
 
 
 def run_words(arguments: Namespace) -> None:
@@ -19,6 +20,8 @@ def run_words(arguments: Namespace) -> None:
     """
     if arguments.part and not arguments.gold:
         raise ConfigError("--part: needs --gold")
+    for path in words_paths(arguments.output):
+        keep_inputs(path, [*(arguments.input or ()), arguments.gold])
     count, sides = _gold_words(arguments) if arguments.gold else _corpus_words(arguments)
     for path in write_words(sides, arguments.output):
         print(f"wrote {count:,} lines to {path}")

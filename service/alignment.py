@@ -5,7 +5,7 @@ Everything here is about one sentence, except that `move_links` finds its links 
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, TypeAlias
@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from service.bundle.tokenizer import SPACE_SIGN
 from service.domain import (
     Alignment,
     AlignmentRule,
@@ -92,7 +93,8 @@ def align(
 def word_of_each_token(tokens: Sequence[Token], words: Sequence[Word]) -> IntArray:
     """Finds the word that each token belongs to, by character ranges.
 
-    No token crosses a word boundary, so the word around a token's first character is the token's word.
+    No token crosses a word boundary, so the word around a token's first character is the token's word. A token without
+    characters right behind a word, but for a bare space, gave way to it (`service.unknown_words`), and belongs to it.
 
     Returns:
         int32 (tokens,), indices into `words`; -1 for special tokens and for tokens outside all words.
@@ -101,6 +103,11 @@ def word_of_each_token(tokens: Sequence[Token], words: Sequence[Word]) -> IntArr
     indices = []
     for token in tokens:
         last_begun = bisect_right(word_starts, token.start) - 1
+        if token.start == token.end and not token.special and token.text != SPACE_SIGN:
+            before = bisect_left(word_starts, token.start) - 1
+            if before >= 0 and words[before].end == token.start:
+                indices.append(before)
+                continue
         inside = not token.special and last_begun >= 0 and token.start < words[last_begun].end
         indices.append(last_begun if inside else _NO_WORD)
     return np.array(indices, dtype=np.int32)

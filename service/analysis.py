@@ -37,7 +37,7 @@ def analyse_sentences(
     end_of_last = 0
     parts = (part for place in split_sentences(text) for part in _part(text, place, tokenizer, max_tokens, in_capitals))
     for start, analysed in parts:
-        if len(analysed.tokens) == 1 or not has_words(analysed.text):  # the end of sentence alone, or nothing to read
+        if not any(has_words(token.text) for token in analysed.tokens if not token.special):
             continue
         sentences.append(analysed)
         separators.append(text[end_of_last:start])
@@ -154,16 +154,17 @@ def _move_word(word: Word, characters: int) -> Word:
 def space_between(separators: Sequence[str], sentences: Sequence[AnalysedText]) -> list[str]:
     """Adapts a source text's separators to the sentences of its translation.
 
-    They stay as they are, except that a script written without spaces may leave nothing between two sentences; unless
-    the translation is in such a script as well, a space goes there.
+    They stay as they are, copied marks included, except that a script written without spaces may leave nothing between
+    two sentences; unless the translation is in such a script as well, a space goes there.
     """
     adapted = list(separators)
     for index in range(1, len(sentences)):
         left, right = sentences[index - 1].text, sentences[index].text
-        if not adapted[index] and left and right and not (_is_wide(left[-1]) or _is_wide(right[0])):
+        if not adapted[index] and left and right and not (is_wide(left[-1]) or is_wide(right[0])):
             adapted[index] = " "
     return adapted
 
 
-def _is_wide(character: str) -> bool:
+def is_wide(character: str) -> bool:
+    """Whether a character is of a script that is written without spaces, as Chinese and Japanese are."""
     return unicodedata.east_asian_width(character) in ("W", "F")

@@ -107,7 +107,7 @@ async def stream_translation(
     Yields:
         What is new, whenever something is. The first time, when decoding has begun: every source text.
     """
-    wanted = replace(wanted, copied_unknowns=options.replace_unknowns)
+    wanted = replace(wanted, copied_unknowns=options.replace_unknowns and not target_prefix)
     length = sum(map(len, texts)) + len(target_prefix or "")
     with translator.decoder.reserve(count_texts(texts)):
         sources, jobs = await run_aside(length, lambda: translator.prepare(texts, options, target_prefix))

@@ -118,11 +118,11 @@ class Translator:
 
         White space between sentences and at a text's ends is kept, line breaks too, and so is what has no letter and no
         digit; a text of nothing else, the empty one included, is its own translation, with no sentences and no call of
-        the model. A sentence that is longer than
-        the model takes, or translates well, is parted at pauses, and its parts count as sentences. Hypothesis k of a
-        text joins the k-th hypotheses of its sentences, the last where there are fewer. Its `log_prob` is the sum over
-        the sentences. Its `score` is their mean: comparable between texts of any length, the sentence's own score
-        where there is one sentence, and never better for a later hypothesis.
+        the model. A sentence that is longer than the model takes, or translates well, is parted at pauses, and its
+        parts count as sentences. Hypothesis k of a text joins the k-th hypotheses of its sentences, the last where
+        there are fewer. Its `log_prob` is the sum over the sentences. Its `score` is their mean: comparable between
+        texts of any length, the sentence's own score where there is one sentence, and never better for a later
+        hypothesis.
 
         A sentence in capitals is read as `service.capitals` says; with a prefix, only if that is in capitals too.
 
@@ -141,7 +141,7 @@ class Translator:
             InvalidRequestError: a length or the prefix cannot be served.
             UnavailableError: the engine takes no work at the moment.
         """
-        wanted = Wanted(alignment, diagnostics, options.replace_unknowns)
+        wanted = Wanted(alignment, diagnostics, options.replace_unknowns and not target_prefix)
         length = sum(map(len, texts)) + len(target_prefix or "")
         with self.decoder.reserve(count_texts(texts)):
             sources, jobs = await run_aside(length, lambda: self.prepare(texts, options, target_prefix))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
 import numpy as np
 
 from service.alignment import word_of_each_token
+from service.analysis import is_wide
 from service.domain import AnalysedText, FloatArray
 
 MAJORITY: Final = 0.5
@@ -37,7 +39,8 @@ class UnknownWords:
        known in part is not written twice. Otherwise it stands for the whole word.
     2. Models whose vocabulary covers all characters of their training text have never met an unknown token there, and
        invent a word where the source has one. So, if asked, tokens that give most of their attention to a source word
-       with unknown characters give way to that word, and so do the letters that go on with a word that has.
+       with unknown characters give way to that word, and so do letters behind it that belong nowhere else. Marks give
+       way to marks only.
 
     Source: Luong et al. 2015, "Addressing the Rare Word Problem in Neural Machine Translation", arXiv:1410.8206; with
     attention in place of their aligner, as Jean et al. 2015, arXiv:1412.2007, section 4.2. The second rule is ours.
@@ -50,15 +53,15 @@ class UnknownWords:
 
     def __init__(self, source: AnalysedText, vocabulary: Vocabulary, copies: bool = False) -> None:
         self._vocabulary = vocabulary
+        self._source_words = source.words
         self._words: list[int] = word_of_each_token(source.tokens, source.words).tolist()
         unk_id = vocabulary.unk_id
         self._texts = [_text_of(source, token, word, unk_id) for token, word in enumerate(self._words)]
         pairs = zip(source.tokens, self._words, strict=True)
-        self._unknown = sorted({word for token, word in pairs if token.id == unk_id and word >= 0}) if copies else []
-        self._copies: list[str] = [source.words[word].text for word in self._unknown]
-        self._letter_before = False  # whether the text so far ends in one, or in a digit
+        self._unknown = {word for token, word in pairs if token.id == unk_id and word >= 0} if copies else set[int]()
+        self._ends_in_letter = False  # the text so far
         self._copied: int | None = None  # the source word that the token before gave way to
-        self._spelled: int | None = None  # the source word that an unknown token before stands for, in part perhaps
+        self._spelled: int | None = None  # the source word that unknown tokens before stand for, in part perhaps
 
     def replace(self, target_ids: Sequence[int], attention: FloatArray) -> Mapping[int, str]:
         """Finds the replacements among the next tokens.
@@ -74,42 +77,66 @@ class UnknownWords:
         if not self._unknown and self._vocabulary.unk_id not in target_ids:
             return {}
         found: dict[int, str] = {}
+        attended = self._attended_words(attention)
         for index, token_id in enumerate(target_ids):
             surface = self._vocabulary.surface(token_id)
             text: str | None = None
             if token_id == self._vocabulary.unk_id:
                 text = self._stand_for(attention[index])
             elif self._unknown and not self._vocabulary.is_special(token_id):
-                text = self._give_way(surface, attention[index])
+                text = self._give_way(surface, attended[index])
             if text is not None:
                 found[index] = text
             if stands := surface if text is None else text:
-                self._letter_before = stands[-1].isalnum()
+                self._ends_in_letter = _joins_words(stands[-1])
         return found
+
+    def _attended_words(self, attention: FloatArray) -> list[int | None]:
+        """The source word that has most of each token's attention, if there is one."""
+        if not self._unknown:
+            return [None] * len(attention)
+        words = np.array(self._words)[:, None] == np.arange(len(self._source_words))  # (source tokens, source words)
+        weights = attention @ words.astype(np.float32)
+        best = weights.argmax(axis=1).tolist()
+        return [word if row[word] > MAJORITY else None for word, row in zip(best, weights, strict=True)]
 
     def _stand_for(self, row: FloatArray) -> str:
         """The text for an unknown token."""
         visible = [bool(text) for text in self._texts]
         token = int(np.where(visible, row, -1.0).argmax())
+        if self._copied is not None and self._words[token] == self._copied:
+            return ""
         self._copied, self._spelled = None, self._words[token]
         return self._texts[token]
 
-    def _give_way(self, surface: str, row: FloatArray) -> str | None:
-        """The text for a known token; None where it stays."""
-        goes_on, word = surface[:1].isalnum(), self._attended(row)
-        if self._copied is not None and (goes_on or word == self._copied):
-            return ""
-        self._copied = None
-        if word is None or word == self._spelled:
+    def _give_way(self, surface: str, word: int | None) -> str | None:
+        """The text for a known token that attends to a word; None where the token stays."""
+        if word != self._spelled and word is not None:
+            self._spelled = None
+        is_space, has_letter = surface.isspace(), any(map(_is_letter, surface))
+        if self._copied is not None:
+            goes_on = word is None and _joins_words(surface[:1])
+            if goes_on or (word == self._copied and (has_letter or is_space)):
+                return ""
+            if word != self._copied:
+                self._copied = None
+        if word is None or word not in self._unknown or word in (self._spelled, self._copied) or is_space:
             return None
-        self._copied, self._spelled = word, None
-        space = " " if surface.startswith(" ") or self._letter_before else ""
-        return space + self._copies[self._unknown.index(word)]
+        text = self._source_words[word].text
+        if not has_letter and any(map(_is_letter, text)):
+            return None
+        self._copied = word
+        return f" {text}" if surface.startswith(" ") or self._ends_in_letter else text
 
-    def _attended(self, row: FloatArray) -> int | None:
-        """The source word with unknown characters that has most of a token's attention."""
-        words = np.array(self._words)
-        return next((word for word in self._unknown if float(row[words == word].sum()) > MAJORITY), None)
+
+def _is_letter(character: str) -> bool:
+    """Whether it is a letter, a digit or a combining mark."""
+    return unicodedata.category(character)[0] in "LNM"
+
+
+def _joins_words(character: str) -> bool:
+    """Whether it makes one word of what stands on both sides; nothing does in scripts without spaces."""
+    return character != "" and _is_letter(character) and not is_wide(character)
 
 
 def _text_of(source: AnalysedText, index: int, word: int, unk_id: int) -> str:

@@ -28,7 +28,7 @@ def _kind_of_words(value: object) -> str | None:
     return "lists" if value and isinstance(value[0], list) else "list"
 
 
-_Word = Annotated[Text, Field(min_length=1), AfterValidator(_not_blank)]
+_Word = Annotated[Text, AfterValidator(_not_blank), Field(min_length=1)]
 _WordsOrList = Annotated[
     Annotated[list[_Word], Tag("list")] | Annotated[list[list[_Word]], Field(min_length=1), Tag("lists")],
     Discriminator(

@@ -43,7 +43,7 @@ async def read_translate_request(request: Request, settings: Settings) -> Transl
 async def read_json(request: Request, settings: Settings, kind: type[Body]) -> Body:
     """Reads and parses a body of some kind; errors as `read_translate_request`, limits on texts aside."""
     check_media_type(request.headers.get("content-type", ""))
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+    if request.headers.get("content-encoding", "").strip().lower() not in ("", "identity"):
         raise UnsupportedMediaTypeError("The body must not be compressed: send it without Content-Encoding.")
     return parse(await read_body(request, settings.max_request_bytes), kind)
 

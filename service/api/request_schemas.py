@@ -134,7 +134,8 @@ class TranslateRequest(ApiModel):
     replace_unknowns: bool = Field(
         _DEFAULTS.replace_unknowns,
         description="copy source words with characters that the model does not know (emoji, names in other scripts) to "
-        "where the translation attends to them; by default the model has to find other words",
+        "where the translation attends to them; by default the model has to find other words. Of several such words "
+        "side by side one may be left out or come twice, and hypotheses may become equal",
     )
     search_mode: SearchMode = Field(
         _DEFAULTS.search_mode,

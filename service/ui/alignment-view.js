@@ -36,7 +36,7 @@ export class AlignmentView extends HTMLElement {
     this.#listen();
   }
 
-  /** What is drawn, in any of the shapes in which the API gives a translation; null draws nothing. */
+  /** What is drawn, in any shape in which the API gives a translation; null draws nothing. */
   get translation() {
     return this.#translation;
   }
@@ -82,7 +82,7 @@ export class AlignmentView extends HTMLElement {
     if (drawn) focusUnit(drawn.text, side, index - drawn.part.first[side]);
   }
 
-  /** One SVG document of what is seen, with its colours written into it; null where nothing is drawn. */
+  /** One SVG document of what is seen, with its colours in it; null where nothing is drawn. */
   toSVG() {
     return exportedSvg(this.drawings);
   }

@@ -19,7 +19,7 @@ function measurer(size, family) {
   return (text) => canvas.measureText(text).width;
 }
 
-/** Makes an element of SVG; numbers are rounded. */
+/** An element of SVG; numbers are rounded. */
 export function svg(name, attributes = {}, ...children) {
   const made = document.createElementNS(SVG, name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -29,7 +29,7 @@ export function svg(name, attributes = {}, ...children) {
   return made;
 }
 
-/** Text that keeps the width it was measured with: exported, it is seen with fonts that nobody knows. */
+/** Text that keeps the width it was measured with: exported, it meets unknown fonts. */
 function writing(text, width, attributes) {
   return svg("text", { textLength: width, lengthAdjust: "spacingAndGlyphs", ...attributes }, text);
 }
@@ -99,7 +99,7 @@ export function drawMatrix(part, family) {
   return { drawing, layout };
 }
 
-/** One path for all cells of a shade: thousands of elements would take longer than the eye forgives. */
+/** One path for all cells of a shade: thousands of elements would be slow. */
 function drawCells(weights, layout) {
   const { cell } = MATRIX_FORM;
   const shades = new Map();
@@ -123,7 +123,7 @@ function drawGrid(layout) {
   return svg("path", { class: "grid", d: [...across, ...down].join("") });
 }
 
-/** Which colour means which weight; in the corner, where it stays in sight. */
+/** Which colour means which weight, in the corner. */
 function drawLegend({ legend: { x, y } }) {
   const { weights, swatch, gap } = MATRIX_FORM.legend;
   const [width, height] = [weights.length * swatch, swatch];
@@ -171,7 +171,7 @@ export function stick(drawing, x = 0, y = 0) {
   corner?.setAttribute("transform", `translate(${x} ${y})`);
 }
 
-/** A label and its width, cut where it is too long. */
+/** A label, cut where too long, and its width. */
 function shorten(whole, measure) {
   let [text, width] = [whole, measure(whole)];
   const characters = width > MATRIX_FORM.longestLabel ? graphemes(whole) : [];
@@ -195,7 +195,7 @@ export function drawMarks(layout, { source, target }) {
   return marks;
 }
 
-/** Makes the table that says the same as a matrix drawing, for those who hear it. */
+/** A table that says the same as a matrix drawing, for those who hear it. */
 export function makeTable(part, caption) {
   const heading = (scope, { text }) => make("th", { scope, textContent: text });
   const columns = part.source.units.map((unit) => heading("col", unit));

@@ -1,6 +1,6 @@
 // A translation that is still coming: the answer's shape, filled as far as tokens have come.
 
-const WORD = /[\p{L}\p{N}\p{M}]+['’]?|[^\s\p{L}\p{N}\p{M}]/gu; // near enough until the answer has the real ones
+const WORD = /[\p{L}\p{N}\p{M}]+['’]?|[^\s\p{L}\p{N}\p{M}]/gu; // near enough until the answer comes
 
 /** Takes the sentence at a place out of the whole text's source. */
 export function sentenceSource(source, place) {

@@ -1,4 +1,4 @@
-// The page at `/`. What it shows follows from the state in the address; a newer text always replaces an older one.
+// The page at `/`. What it shows follows from the state in the address; newer text replaces older.
 
 import { readAddress, writeAddress } from "./address.js";
 import { ask, Problem } from "./api.js";
@@ -103,7 +103,7 @@ function countDown(seconds) {
   waiting = setInterval(show, 1000);
 }
 
-/** Another text or other options: what was asked about the old translation is gone. */
+/** Another text or other options: answers about the old one are gone. */
 function typed() {
   current.abort();
   state = { ...state, text: byId("text").value, model: byId("model").value, picked: {}, changed: {} };

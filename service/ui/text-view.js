@@ -147,7 +147,6 @@ export class TextView {
   /** The whole text on both sides, each sentence a link to its card. */
   #showWhole() {
     const { whole } = this.#places;
-    whole.hidden = this.#sentences.length < 2;
     const characters = Array.from(this.#source.text);
     const lines = ["source", "target"].map((className) => make("p", { className, dir: "auto" }));
     let end = 0;
@@ -159,6 +158,9 @@ export class TextView {
       lines[1].append(between, sentence.link);
       end = place.end;
     });
+    for (const line of lines) line.append(characters.slice(end).join(""));
+    const [first] = this.#sentences;
+    whole.hidden = lines[0].textContent.trim() === (first?.source.text ?? ""); // a card has all
     whole.replaceChildren(...lines);
   }
 

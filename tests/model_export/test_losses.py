@@ -63,6 +63,17 @@ def test_the_gradient_equals_that_of_the_explicit_form(smoothing: float) -> None
     np.testing.assert_allclose(as_numpy(tape.gradient(loss, logits)), gradient_by_hand(smoothing), atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_other_dtypes_have_a_gradient_of_their_own(dtype: str) -> None:
+    logits = tf.cast(LOGITS, dtype)
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        loss = tf.reduce_sum(LabelSmoothedCrossEntropy(0.1).call(LABELS, logits) * tf.cast(WEIGHTS, dtype))
+    gradient = tape.gradient(loss, logits)
+    assert gradient.dtype == dtype
+    np.testing.assert_allclose(tf.cast(gradient / WEIGHTS.sum(), "float32"), gradient_by_hand(0.1), atol=4e-3)
+
+
 def test_the_gradient_on_jax_is_the_same(tmp_path: Path) -> None:
     np.savez(tmp_path / "given.npz", logits=LOGITS, labels=LABELS, weights=WEIGHTS)
     subprocess.run(

@@ -14,7 +14,8 @@ def test_an_input_is_refused_as_output_by_whatever_name(tmp_path: Path) -> None:
     (tmp_path / "link.tsv").symlink_to("pairs.tsv")
     (tmp_path / "other.tsv").touch()
     keep_inputs(tmp_path / "new.tsv", [tmp_path / "pairs.tsv"])
-    keep_inputs(tmp_path / "other.tsv", [tmp_path / "missing.tsv", tmp_path / "pairs.tsv"])
+    keep_inputs(tmp_path / "other.tsv", [tmp_path / "missing.tsv", None, tmp_path / "pairs.tsv"])
+    keep_inputs(None, [tmp_path / "pairs.tsv"])
     for name in ("pairs.tsv", "link.tsv"):
         with pytest.raises(ConfigError, match=rf"--output: .*{name} is an input as well; choose another file"):
             keep_inputs(tmp_path / name, [tmp_path / "other.tsv", tmp_path / "pairs.tsv"])
@@ -39,3 +40,17 @@ def test_commands_do_not_write_over_what_they_read(
     assert main(arguments) == 1
     assert capsys.readouterr().err == f"interlinear-export: --output: {file} is an input as well; choose another file\n"
     assert file.read_text(encoding="utf-8") == content
+
+
+def test_names_that_commands_give_are_checked_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    commands = {
+        "eng.train.tsv": ["split", "FILE", "--name", "eng", "--output", str(tmp_path)],
+        "source.words": ["words", "--input", "FILE", "--output", str(tmp_path)],
+        "test.tsv": ["evaluate", "--bundle", "none", "--test", "FILE", "--translations", "FILE"],
+    }
+    for name, command in commands.items():
+        file = tmp_path / name
+        file.write_text("A cat.\tUn chat.\n", encoding="utf-8")
+        assert main([str(file) if argument == "FILE" else argument for argument in command]) == 1
+        assert f"{file} is an input as well; choose another file" in capsys.readouterr().err
+        assert file.read_text(encoding="utf-8") == "A cat.\tUn chat.\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from service.domain import Alternative, Alternatives, DecodingOptions, Hypothesis
 from service.errors import InvalidRequestError
+from tests.service.test_translator_ranges import real_tokenizer
 from tests.service.translation_fakes import (
     EOS,
     GREEDY,
@@ -17,6 +19,7 @@ from tests.service.translation_fakes import (
     ScriptedDecoder,
     WordTokenizer,
     hypothesis,
+    make_translator,
     translate,
     translate_with,
 )
@@ -82,3 +85,33 @@ def test_options_reach_the_decoder_as_they_are() -> None:
     translate(["tea"], options, decoder=decoder)
     [[job]] = decoder.calls
     assert replace(job.options, max_decoding_length=None) == options
+
+
+def test_copied_words_keep_the_alignment_of_what_follows() -> None:
+    tokenizer, text = real_tokenizer(), "Oh Łukasz, no"
+    tokens = tokenizer.encode(text)
+    name = next(index for index, token in enumerate(tokens) if token.id == tokenizer.unk_id)
+    comma = next(index for index, token in enumerate(tokens) if token.text == ",")
+    rows = np.eye(len(tokens) + 1, dtype=np.float32)[[name, name, name, comma, len(tokens)]]
+    ids = [tokenizer.find_piece(piece) for piece in ("▁", "e", "a", ",")]
+    decoder = ScriptedDecoder((hypothesis((*ids, tokenizer.eos_id), rows),))
+    translator = make_translator(decoder, tokenizer)
+    [translated] = asyncio.run(translator.translate([text], replace(GREEDY, replace_unknowns=True)))
+    [best] = translated.hypotheses
+    assert best.target.text == "Łukasz,"
+    assert [(word.start, word.end) for word in best.target.words] == [(0, 6), (6, 7)]
+    assert [(token.start, token.end) for token in best.target.tokens[1:4]] == [(0, 6), (6, 6), (6, 7)]
+    sources = [translated.source.words[link.source].text for link in best.alignments[0].links]
+    assert sources == ["Łukasz", ","]
+    np.testing.assert_array_equal(best.alignments[0].words[1], [0.0, 0.0, 1.0, 0.0])
+
+
+def test_what_was_asked_to_begin_a_translation_is_not_replaced() -> None:
+    tokenizer, text = real_tokenizer(), "Łukasz"
+    piece = tokenizer.find_piece("e")
+    row = [float(token.id == tokenizer.unk_id) for token in tokenizer.encode(text)]
+    decoder = ScriptedDecoder((hypothesis((piece, tokenizer.eos_id), [[*row, 0.0], [*row, 0.0]]),))
+    options = replace(GREEDY, replace_unknowns=True)
+    for prefix, expected in ((None, "Łukasz"), ("e", "e")):
+        [translated] = asyncio.run(make_translator(decoder, tokenizer).translate([text], options, prefix))
+        assert translated.hypotheses[0].target.text == expected

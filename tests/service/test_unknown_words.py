@@ -11,8 +11,8 @@ from service.domain import AnalysedText, FloatArray, Token, Word
 from service.unknown_words import UnknownWords
 
 EOS, UNK = 2, 3
-SPACE, U, KASZ, RAN, OTHER, PART, MARK = 9, 10, 11, 12, 20, 21, 22
-SURFACES = {UNK: " \u2047 ", EOS: "", SPACE: " ", OTHER: " nag", PART: "on", MARK: "'"}
+SPACE, KASZ, RAN, OTHER, PART, MARK, WIDE = 9, 11, 12, 20, 21, 22, 23
+SURFACES = {UNK: " \u2047 ", EOS: "", SPACE: " ", OTHER: " nag", PART: "on", MARK: "'", WIDE: "会"}
 
 
 class Vocabulary:
@@ -99,6 +99,38 @@ def test_a_word_is_copied_once_for_neighbours_and_again_further_on() -> None:
 @pytest.mark.parametrize(("before", "text"), [(OTHER, " Łukasz"), (MARK, "Łukasz"), (SPACE, "Łukasz")])
 def test_a_copy_in_the_middle_of_a_word_stands_apart_from_letters(before: int, text: str) -> None:
     assert copied((before, PART), NONE, NAME) == {1: text}
+
+
+def test_an_unknown_token_behind_a_copy_adds_nothing() -> None:
+    assert copied((OTHER, UNK, UNK), NAME, (0.1, 0.6, 0.1, 0.1, 0.1), VERB) == {0: " Łukasz", 1: "", 2: "ran"}
+
+
+def test_a_word_spelled_by_unknown_tokens_is_copied_when_it_comes_again() -> None:
+    spelling = (0.1, 0.6, 0.1, 0.1, 0.1)
+    assert copied((UNK, PART, OTHER, OTHER), spelling, NAME, VERB, NAME) == {0: "Ł", 3: " Łukasz"}
+
+
+def test_marks_stay_and_do_not_end_a_copy_that_they_attend_to() -> None:
+    assert copied((MARK, OTHER, MARK, PART), NAME, NAME, NAME, NAME) == {1: " Łukasz", 3: ""}
+
+
+def test_marks_give_way_to_marks() -> None:
+    words = (Word("☕", 0, 1), Word("ran", 2, 5))
+    tokens = (Token(UNK, "☕", 0, 1), Token(RAN, "▁ran", 1, 5), Token(EOS, "</s>", 5, 5, special=True))
+    source = AnalysedText("☕ ran", (), tokens, words)
+    assert copied((MARK, OTHER), (0.8, 0.1, 0.1), (0.1, 0.8, 0.1), source=source) == {0: "☕"}
+
+
+def test_a_bare_space_does_not_decide_but_goes_with_a_copy() -> None:
+    assert copied((SPACE, PART, SPACE, PART), NAME, NAME, NAME, NONE) == {1: "Łukasz", 2: "", 3: ""}
+
+
+def test_letters_that_belong_to_another_word_stay() -> None:
+    assert copied((OTHER, PART), NAME, VERB) == {0: " Łukasz"}
+
+
+def test_scripts_without_spaces_lose_nothing_and_get_no_space() -> None:
+    assert copied((WIDE, PART, WIDE, WIDE), NONE, NAME, NONE, NAME) == {1: "Łukasz", 3: " Łukasz"[1:]}
 
 
 def test_half_of_the_attention_is_not_enough() -> None:
