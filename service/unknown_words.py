@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Final, Protocol
 
 import numpy as np
@@ -52,16 +53,33 @@ class UnknownWords:
     """
 
     def __init__(self, source: AnalysedText, vocabulary: Vocabulary, copies: bool = False) -> None:
+        self._source = source
         self._vocabulary = vocabulary
-        self._source_words = source.words
-        self._words: list[int] = word_of_each_token(source.tokens, source.words).tolist()
-        unk_id = vocabulary.unk_id
-        self._texts = [_text_of(source, token, word, unk_id) for token, word in enumerate(self._words)]
-        pairs = zip(source.tokens, self._words, strict=True)
-        self._unknown = {word for token, word in pairs if token.id == unk_id and word >= 0} if copies else set[int]()
+        self._copies = copies
         self._ends_in_letter = False  # the text so far
         self._copied: int | None = None  # the source word that the token before gave way to
         self._spelled: int | None = None  # the source word that unknown tokens before stand for, in part perhaps
+
+    @cached_property  # as all of these: most sentences hold nothing unknown
+    def _words(self) -> list[int]:
+        """The word of each source token."""
+        words: list[int] = word_of_each_token(self._source.tokens, self._source.words).tolist()
+        return words
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        """What an unknown token stands for that attends to each source token."""
+        unk_id = self._vocabulary.unk_id
+        return [_text_of(self._source, token, word, unk_id) for token, word in enumerate(self._words)]
+
+    @cached_property
+    def _unknown(self) -> set[int]:
+        """The source words with unknown characters, if they are to be copied."""
+        unk_id = self._vocabulary.unk_id
+        if not self._copies or all(token.id != unk_id for token in self._source.tokens):
+            return set()
+        pairs = zip(self._source.tokens, self._words, strict=True)
+        return {word for token, word in pairs if token.id == unk_id and word >= 0}
 
     def replace(self, target_ids: Sequence[int], attention: FloatArray) -> Mapping[int, str]:
         """Finds the replacements among the next tokens.
@@ -95,7 +113,7 @@ class UnknownWords:
         """The source word that has most of each token's attention, if there is one."""
         if not self._unknown:
             return [None] * len(attention)
-        words = np.array(self._words)[:, None] == np.arange(len(self._source_words))  # (source tokens, source words)
+        words = np.array(self._words)[:, None] == np.arange(len(self._source.words))  # (source tokens, source words)
         weights = attention @ words.astype(np.float32)
         best = weights.argmax(axis=1).tolist()
         return [word if row[word] > MAJORITY else None for word, row in zip(best, weights, strict=True)]
@@ -122,7 +140,7 @@ class UnknownWords:
                 self._copied = None
         if word is None or word not in self._unknown or word in (self._spelled, self._copied) or is_space:
             return None
-        text = self._source_words[word].text
+        text = self._source.words[word].text
         if not has_letter and any(map(_is_letter, text)):
             return None
         self._copied = word

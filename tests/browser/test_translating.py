@@ -216,17 +216,6 @@ def test_long_texts_go_sentence_by_sentence(visit: Visit, ask: Ask) -> None:
         assert page.evaluate("document.activeElement.textContent") == best["text"].split("\n\n")[0].split(". ")[1]
 
 
-@pytest.mark.parametrize(
-    ("text", "cards"), [("?! 😀", 0), ("Thank you.\n* * *", 1), ("—\nThank you.\n😀\nHello.\n!", 2)]
-)
-def test_what_is_copied_is_shown_in_the_whole_text(visit: Visit, ask: Ask, text: str, cards: int) -> None:
-    [expected] = ask("translate", {"text": text, **OPTIONS})["translations"]
-    with visit(f"#text={quote(text)}") as page:
-        sides = [page.locator(f"#whole .{side}").text_content() for side in ("source", "target")]
-        assert sides == [text, expected["hypotheses"][0]["text"]]
-        assert page.locator("alignment-view").count() == cards
-
-
 def test_hostile_text_stays_text(visit: Visit) -> None:
     with visit(f"#text={quote(HOSTILE)}") as page:
         assert page.evaluate("window.hacked") is None
