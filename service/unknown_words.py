@@ -81,6 +81,13 @@ class UnknownWords:
         pairs = zip(self._source.tokens, self._words, strict=True)
         return {word for token, word in pairs if token.id == unk_id and word >= 0}
 
+    @cached_property
+    def _members(self) -> FloatArray:
+        """(source tokens, source words) float32, 1 where a token is the word's."""
+        words = np.arange(len(self._source.words))
+        members: FloatArray = (np.array(self._words)[:, None] == words).astype(np.float32)
+        return members
+
     def replace(self, target_ids: Sequence[int], attention: FloatArray) -> Mapping[int, str]:
         """Finds the replacements among the next tokens.
 
@@ -113,8 +120,7 @@ class UnknownWords:
         """The source word that has most of each token's attention, if there is one."""
         if not self._unknown:
             return [None] * len(attention)
-        words = np.array(self._words)[:, None] == np.arange(len(self._source.words))  # (source tokens, source words)
-        weights = attention @ words.astype(np.float32)
+        weights = attention @ self._members
         best = weights.argmax(axis=1).tolist()
         return [word if row[word] > MAJORITY else None for word, row in zip(best, weights, strict=True)]
 
